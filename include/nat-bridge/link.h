@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Network devices: what they are, and the two values that we keep on them.
+ *
+ * route_localnet and our tag are set and read through rtnetlink (IFLA_AF_SPEC
+ * / AF_INET / IFLA_INET_CONF), so that a read-only /proc/sys does not matter.
+ */
+#ifndef NAT_BRIDGE_LINK_H
+#define NAT_BRIDGE_LINK_H
+
+#include "nat-bridge/mapping.h"
+#include "nat-bridge/netlink.h"
+
+/* The tag: our mark in the upper half, the previous route_localnet in the lower. */
+#define NB_TAG_MAGIC	UINT32_C(0x6e620000) /* "nb" */
+#define NB_TAG_MASK	UINT32_C(0xffff0000)
+#define NB_TAG_PREVIOUS UINT32_C(0x0000ffff)
+
+struct nb_link {
+	int index;
+	int master; /* ifindex, 0 = none */
+	unsigned short hardware; /* ARPHRD_* */
+	bool loopback;
+	char name[NB_IFNAME_SIZE];
+	char kind[16]; /* "bridge", "veth", "tun", ... or "" for hardware */
+	uint32_t route_localnet;
+	uint32_t tag;
+};
+
+struct nb_link_list {
+	struct nb_link *items; /* sorted by name */
+	size_t count;
+};
+
+bool nb_link_is_tagged(const struct nb_link *link);
+const struct nb_link *nb_link_find(const struct nb_link_list *list, const char *name);
+
+/*
+ * May @link carry a mapping? A bridge whose ports are all veth or tap
+ * devices, or such a device itself that is no port. If not, returns false and words the
+ * reason in @why ("bond0 is a bond, which ..."). The default route is not looked at here.
+ */
+bool nb_link_is_private(const struct nb_link_list *list, const struct nb_link *link, char *why,
+			size_t why_size);
+
+/* All devices of the network namespace. */
+int nb_link_dump(struct nb_netlink *nl, struct nb_link_list *ret, struct nb_error *err);
+void nb_link_list_clear(struct nb_link_list *list);
+
+/*
+ * Set route_localnet and, with @set_tag, the tag of @ifindex in one message.
+ * Returns 0 or a negative errno (-ENODEV: the device is gone) with @ack filled.
+ */
+int nb_link_set(struct nb_netlink *nl, int ifindex, uint32_t route_localnet, bool set_tag,
+		uint32_t tag, struct nb_netlink_ack *ack);
+
+#endif

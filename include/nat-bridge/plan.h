@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * (desired, state) -> plan, and the one executor of plans.
+ *
+ * Planning does no I/O. Undo is no second path: it is planning toward the
+ * state from before.
+ */
+#ifndef NAT_BRIDGE_PLAN_H
+#define NAT_BRIDGE_PLAN_H
+
+#include <stdio.h>
+
+#include "nat-bridge/flow.h"
+#include "nat-bridge/ruleset.h"
+
+/* What the kernel shall hold. With a partial state it is only what was asked about. */
+struct nb_desired {
+	struct nb_element_list elements; /* sorted by nb_desired_finish() */
+	struct nb_bridge_list bridges;	 /* of the elements, comments without "previous:" */
+	/*
+	 * Mappings of an absent bridge: what is there of them may stay (the
+	 * guard then stands before the bridge comes back), but nothing is added.
+	 */
+	struct nb_element_list pending;
+	struct nb_bridge_list pending_bridges;
+};
+
+/* Add one mapping on @bridge for @network. The element's expiry is the mapping's until. */
+int nb_desired_add(struct nb_desired *desired, const char *bridge,
+		   const struct nb_mapping *mapping);
+int nb_desired_add_pending(struct nb_desired *desired, const char *bridge,
+			   const struct nb_mapping *mapping);
+/* Everything that @state holds, as it is; with @bare_bridges also guards without mappings. */
+int nb_desired_from_state(struct nb_desired *desired, const struct nb_state *state,
+			  bool bare_bridges);
+/* Take all elements of these keys (sorted) out again, and bridges that they leave empty. */
+void nb_desired_drop(struct nb_desired *desired, const struct nb_element_list *keys);
+void nb_desired_finish(struct nb_desired *desired);
+void nb_desired_clear(struct nb_desired *desired);
+
+struct nb_link_step {
+	int ifindex;
+	char name[NB_IFNAME_SIZE];
+	uint32_t route_localnet;
+	uint32_t tag;
+	bool set_tag;
+};
+
+/* One difference between desired and state, for `check`. */
+struct nb_finding {
+	char what[320];
+	char network[NB_NETWORK_SIZE]; /* or "" */
+	char mend[160];
+};
+
+struct nb_plan {
+	/* in the order in which they are carried out */
+	struct nb_link_step *close; /* tagged devices without a guard: closed at once */
+	size_t close_count;
+	struct nb_op_list first; /* guard, elements, openers */
+	struct nb_link_step *enable;
+	size_t enable_count;
+	struct nb_flow_match *started; /* UDP mappings whose older flows must be forgotten */
+	size_t started_count;
+	struct nb_flow_match *ended; /* mappings that are gone: their flows end */
+	size_t ended_count;
+	struct nb_link_step *restore;
+	size_t restore_count;
+	struct nb_op_list second; /* guards that are no longer needed, openers, table */
+
+	struct nb_finding *findings;
+	size_t finding_count;
+
+	/* what the operations point to */
+	struct nb_element_list elements;
+	struct nb_bridge_list bridges;
+	struct nb_bridge_list guards;
+};
+
+/*
+ * @ret is zeroed first. It points into @state: free it first with
+ * nb_plan_clear(). Findings are worded only with @explain: 65,000 of them cost
+ * more than the rest of a plan.
+ */
+int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state, bool explain,
+		 struct nb_plan *ret, struct nb_warnings *warnings, struct nb_error *err);
+bool nb_plan_is_empty(const struct nb_plan *plan);
+void nb_plan_clear(struct nb_plan *plan);
+/* An nft script, with the steps that nft cannot say as comments. */
+void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE *out);
+
+/*
+ * How far a plan came. An executor that fails after the first batch tells its
+ * caller, who decides whether to undo or only to report.
+ */
+struct nb_outcome {
+	bool changed;	/* something was changed */
+	bool committed; /* the first batch is in the kernel */
+	char vanished[NB_IFNAME_SIZE]; /* a bridge that was gone when it was to be enabled */
+};
+
+/*
+ * Carry out @plan, which was made for @state. -EAGAIN: the ruleset changed;
+ * read and plan again (outcome says what had been done).
+ */
+int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan,
+		    const struct nb_state *state, uint32_t mark, struct nb_outcome *outcome,
+		    struct nb_warnings *warnings, struct nb_error *err);
+
+/* Milliseconds since the epoch, and on the monotonic clock. */
+int64_t nb_now_ms(void);
+int64_t nb_monotonic_ms(void);
+
+#endif

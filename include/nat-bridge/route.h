@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Questions to the kernel's routing tables, in the caller's network namespace.
+ */
+#ifndef NAT_BRIDGE_ROUTE_H
+#define NAT_BRIDGE_ROUTE_H
+
+#include "nat-bridge/netlink.h"
+
+/* Where a packet of the host to some address would go. */
+struct nb_route {
+	int ifindex; /* 0: nowhere (no route, unreachable, blackhole, prohibited) */
+	bool local;  /* an address of the host itself; ifindex is that of lo */
+};
+
+/*
+ * Route the IPv4 @address (host byte order), policy rules included. That
+ * there is no route is an answer, not a failure. 0, or -errno with @err filled.
+ */
+int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
+		    struct nb_error *err);
+
+/*
+ * Does an IPv4 or IPv6 default route of any table lead through @ifindex, as
+ * its only device or as one of several? A half of the address space (0.0.0.0/1,
+ * as some tunnels write their default route) counts, too.
+ * Returns 1, 0 (also for an unknown @ifindex), or -errno with @err filled.
+ */
+int nb_route_is_default(struct nb_netlink *nl, int ifindex, struct nb_error *err);
+
+#endif

@@ -1,0 +1,324 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * nat-bridge add
+ *
+ *   lock -> new files as .NAME.new -> kernel -> rename = commit
+ *
+ * Only the elements of the added keys are asked for, not all mappings: the
+ * batch is bound to the generation that was read, so what was not looked at cannot have
+ * changed either.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+struct addition {
+	struct nb_network network;
+	char bridge[NB_IFNAME_SIZE];
+	bool present; /* the bridge exists */
+	struct nb_port_spec *specs;
+	size_t spec_count;
+	struct nb_mapping_list mappings;
+	struct nb_element_list keys;
+	struct nb_change *change; /* NULL: no rule file is written */
+	bool staged;
+	char vanished[NB_IFNAME_SIZE]; /* the bridge went away while it was mapped */
+};
+
+static void clear(struct addition *addition)
+{
+	free(addition->specs);
+	nb_mapping_list_clear(&addition->mappings);
+	nb_element_list_clear(&addition->keys);
+	nb_change_free(addition->change);
+}
+
+static int conflict(struct nb_run *run, const struct nb_mapping *mapping,
+		    const struct nb_target *have, const char *where)
+{
+	char target[NB_TARGET_SIZE];
+
+	return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "conflict",
+			    "port %u/%s of this network leads to %s already (%s): --replace "
+			    "changes it",
+			    mapping->port, nb_protocol_name(mapping->protocol),
+			    nb_target_format(have, target), where);
+}
+
+/* What the rule files say of the keys: conflicts, and what is kept of an older entry. */
+static int compare_with_files(struct nb_run *run, struct addition *addition)
+{
+	for (size_t i = 0; i < addition->mappings.count; i++) {
+		struct nb_mapping *mapping = &addition->mappings.items[i];
+		const struct nb_mapping *have = nb_rules_find(
+			&run->rules, &mapping->network, mapping->protocol, mapping->port);
+
+		if (!have)
+			continue;
+		if (!nb_target_equal(&have->target, &mapping->target) && !nb_mapping_is_expired(have) &&
+		    !run->options.replace)
+			return conflict(run, mapping, &have->target,
+					run->rules.files[have->file].name);
+		if (mapping->runtime && !nb_mapping_is_expired(have))
+			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "conflict",
+					    "port %u/%s of this network is in %s: without "
+					    "--runtime, or remove it first",
+					    mapping->port, nb_protocol_name(mapping->protocol),
+					    run->rules.files[have->file].name);
+		if (have->comment && !mapping->comment) {
+			mapping->comment = strdup(have->comment);
+			if (!mapping->comment)
+				return nb_out_of_memory(run);
+		}
+		mapping->external |= have->external;
+	}
+	return 0;
+}
+
+static int check_dnat(struct nb_run *run, const struct nb_state *state,
+		      const struct addition *addition)
+{
+	if (run->options.force || nb_bridge_find(&state->bridges, addition->bridge))
+		return 0;
+	for (size_t i = 0; i < state->dnat_count; i++) {
+		const struct nb_foreign_dnat *dnat = &state->dnats[i];
+
+		if (dnat->bridge[0] && strcmp(dnat->bridge, addition->bridge) != 0)
+			continue;
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "foreign-dnat",
+				    "%s has a DNAT to 127.0.0.0/8 of another owner, which would "
+				    "stop working: table %s %s, chain %s, rule handle %llu (nft -a "
+				    "list chain %s %s %s); --force if that is meant",
+				    addition->bridge, dnat->family == 2 ? "ip" : "inet",
+				    dnat->table, dnat->chain, (unsigned long long)dnat->handle,
+				    dnat->family == 2 ? "ip" : "inet", dnat->table, dnat->chain);
+	}
+	return 0;
+}
+
+/* What the kernel has of a key that no rule file explains. */
+static int compare_with_kernel(struct nb_run *run, const struct nb_state *state,
+			       const struct addition *addition, size_t index)
+{
+	const struct nb_mapping *mapping = &addition->mappings.items[index];
+	struct nb_element key = { .protocol = mapping->protocol, .port = mapping->port };
+	const struct nb_element *have;
+
+	memcpy(key.bridge, addition->bridge, sizeof(key.bridge));
+	have = nb_element_find(&state->targets, &key);
+	if (!have || run->options.replace || nb_target_equal(&have->target, &mapping->target))
+		return 0;
+	/* an entry that has expired in its file may be replaced; so may one that is ours to mend */
+	if (nb_rules_find(&run->rules, &mapping->network, mapping->protocol, mapping->port))
+		return 0;
+	return conflict(run, mapping, &have->target, "in the kernel");
+}
+
+static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		 void *data)
+{
+	const struct addition *addition = data;
+	int r = check_dnat(run, state, addition);
+
+	if (r < 0)
+		return r;
+	if (!state->partial) {
+		if (nb_desired_from_state(desired, state, true) < 0)
+			return nb_out_of_memory(run);
+		nb_desired_drop(desired, &addition->keys);
+	}
+	for (size_t i = 0; i < addition->mappings.count; i++) {
+		r = compare_with_kernel(run, state, addition, i);
+		if (r < 0)
+			return r;
+		r = addition->present ?
+			    nb_desired_add(desired, addition->bridge,
+					   &addition->mappings.items[i]) :
+			    nb_desired_add_pending(desired, addition->bridge,
+						   &addition->mappings.items[i]);
+		if (r < 0)
+			return nb_out_of_memory(run);
+	}
+	return 0;
+}
+
+/* Which network, which bridge, and may it? */
+static int resolve(struct nb_run *run, struct addition *addition)
+{
+	struct nb_link_list links;
+	char why[128];
+	int r = nb_link_dump(run->nl, &links, &run->error);
+
+	if (r < 0)
+		return r;
+	r = nb_resolve_word(run, run->words[0], &links, &addition->network);
+	if (r < 0)
+		goto out;
+	addition->present = nb_resolve(&addition->network, &links, addition->bridge, why,
+				       sizeof(why));
+	if (addition->present) {
+		r = nb_resolve_allowed(run, &links, addition->bridge, run->options.external);
+		goto out;
+	}
+	if (run->options.strict || run->options.runtime)
+		r = nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "pending",
+				 "%s, and %s needs it now", why,
+				 run->options.strict ? "--strict" : "--runtime");
+	else
+		nb_warn(&run->warnings,
+			"%s: the mapping is pending until it does ('nat-bridge apply' then)", why);
+out:
+	nb_link_list_clear(&links);
+	return r;
+}
+
+static int collect(struct nb_run *run, struct addition *addition)
+{
+	int64_t until = run->options.duration ? nb_now_ms() / 1000 + run->options.duration : 0;
+
+	for (size_t i = 0; i < addition->spec_count; i++) {
+		struct nb_mapping mapping =
+			nb_spec_to_mapping(&addition->specs[i], &addition->network);
+		struct nb_element key = {
+			.protocol = mapping.protocol,
+			.port = mapping.port,
+			.target = mapping.target,
+		};
+
+		mapping.until = until;
+		mapping.runtime = run->options.runtime;
+		mapping.external = run->options.external;
+		memcpy(key.bridge, addition->bridge, sizeof(key.bridge));
+		if (nb_mapping_list_append(&addition->mappings, &mapping) < 0 ||
+		    nb_element_list_append(&addition->keys, &key) < 0)
+			return nb_out_of_memory(run);
+	}
+	nb_element_list_sort(&addition->keys);
+	return 0;
+}
+
+/* Stage the rule files. Returns how many mappings change one. */
+static int stage(struct nb_run *run, struct addition *addition)
+{
+	int changed = 0, r;
+
+	if (run->options.runtime)
+		return 0;
+	addition->change = nb_change_new_add(&run->rules);
+	if (!addition->change)
+		return nb_out_of_memory(run);
+	for (size_t i = 0; i < addition->mappings.count; i++) {
+		r = nb_change_put(addition->change, &addition->mappings.items[i], &run->error);
+		if (r < 0)
+			return r;
+		changed += r;
+	}
+	if (changed == 0 || run->options.dry_run)
+		return changed;
+	r = nb_change_prepare(addition->change, &run->error);
+	if (r < 0)
+		return r;
+	addition->staged = true;
+	return changed;
+}
+
+static int commit(struct nb_run *run, void *data)
+{
+	const struct addition *addition = data;
+
+	return addition->staged ? nb_change_commit(addition->change, &run->error) : 0;
+}
+
+static int fill_report(struct nb_run *run, const struct addition *addition,
+		       struct nb_report *report)
+{
+	bool pending = !addition->present || addition->vanished[0];
+
+	report->verb = "added";
+	report->unchanged = "it is mapped already";
+	for (size_t i = 0; i < addition->mappings.count; i++) {
+		const struct nb_mapping *mapping = &addition->mappings.items[i];
+		const struct nb_row row = {
+			.mapping = mapping,
+			.bridge = pending ? NULL : addition->bridge,
+			.origin = mapping->runtime ? "runtime" : "file",
+			.file = addition->change ? nb_change_file_of(addition->change, mapping) :
+						   NULL,
+			.state = pending ? "pending" : "active",
+		};
+
+		if (nb_row_append(pending ? &report->pending : &report->mappings, &row) < 0)
+			return nb_out_of_memory(run);
+	}
+	return 0;
+}
+
+/* Files, kernel, commit; each failure leaves things as they were. */
+static int carry_out(struct nb_run *run, struct addition *addition, struct nb_report *report)
+{
+	const struct nb_goal goal = {
+		.build = build,
+		.commit = commit,
+		.data = addition,
+		.keys = &addition->keys,
+		.read_flags = NB_READ_DNAT,
+	};
+	struct nb_outcome outcome = { 0 };
+	struct nb_error ignored;
+	int files = stage(run, addition), r;
+
+	if (files < 0)
+		return files;
+	r = nb_transact(run, &goal, &outcome, &report->script);
+	if (r < 0) {
+		if (addition->staged)
+			nb_change_abandon(addition->change, &ignored);
+		return r;
+	}
+	memcpy(addition->vanished, outcome.vanished, sizeof(addition->vanished));
+	if (outcome.vanished[0])
+		nb_warn(&run->warnings, "interface %s vanished: the mapping is pending",
+			outcome.vanished);
+	report->changed = outcome.changed || files > 0;
+	return fill_report(run, addition, report);
+}
+
+int nb_command_add(struct nb_run *run)
+{
+	struct addition addition = { 0 };
+	struct nb_report report = { 0 };
+	int status, r;
+
+	if (run->word_count < 2) {
+		nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+			     "add needs a NETWORK and a PORT\n"
+			     "Try: nat-bridge add br-0123456789ab 11434");
+		return nb_print_failure(run);
+	}
+	/* words first: a typo needs no privilege and no lock */
+	r = nb_words_to_specs(run, run->words + 1, run->word_count - 1, &addition.specs,
+			      &addition.spec_count);
+	if (r == 0)
+		r = nb_resolve_check_word(run, run->words[0]);
+	if (r == 0)
+		r = nb_run_prepare(run, true);
+	if (r == 0)
+		r = nb_run_read_rules(run);
+	if (r == 0)
+		r = resolve(run, &addition);
+	if (r == 0)
+		r = nb_warn_invalid_files(run, &addition.network, addition.specs,
+					  addition.spec_count);
+	if (r == 0)
+		r = collect(run, &addition);
+	if (r == 0)
+		r = compare_with_files(run, &addition);
+	if (r == 0)
+		r = carry_out(run, &addition, &report);
+	status = r < 0 ? nb_print_failure(run) : nb_print_change(run, &report, NB_STATUS_OK);
+	nb_report_clear(&report);
+	clear(&addition);
+	return status;
+}

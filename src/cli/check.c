@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nat-bridge check: is the kernel what the rule files say? Changes nothing. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wanted.h"
+
+struct findings {
+	struct nb_finding *items;
+	size_t count;
+};
+
+static int add(struct nb_run *run, struct findings *findings, const struct nb_finding *more,
+	       size_t count)
+{
+	struct nb_finding *items;
+
+	if (count == 0)
+		return 0;
+	items = realloc(findings->items, (findings->count + count) * sizeof(*items));
+	if (!items)
+		return nb_out_of_memory(run);
+	findings->items = items;
+	memcpy(&items[findings->count], more, count * sizeof(*items));
+	findings->count += count;
+	return 0;
+}
+
+static int add_unfinished(struct nb_run *run, struct findings *findings)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < run->rules.unfinished_count; i++) {
+		struct nb_finding finding = { .mend = "nat-bridge apply" };
+
+		snprintf(finding.what, sizeof(finding.what),
+			 "unfinished removal: %.120s was being removed",
+			 run->rules.unfinished[i]);
+		r = add(run, findings, &finding, 1);
+	}
+	return r;
+}
+
+/* One reading; -EAGAIN when the ruleset changed under it. */
+static int compare(struct nb_run *run, struct nb_wanted *wanted, struct findings *findings)
+{
+	struct nb_state state;
+	struct nb_desired desired = { 0 };
+	struct nb_plan plan = { 0 };
+	int r = nb_state_read(run->nl, run->config.mark, NULL, 0, &state, &run->error);
+
+	if (r == 0)
+		r = nb_wanted_build(run, &state, &desired, wanted);
+	if (r == 0) {
+		nb_desired_finish(&desired);
+		r = nb_plan_make(&desired, &state, true, &plan, &run->warnings, &run->error);
+	}
+	if (r == 0)
+		r = add(run, findings, plan.findings, plan.finding_count);
+	nb_plan_clear(&plan);
+	nb_desired_clear(&desired);
+	nb_state_clear(&state);
+	return r;
+}
+
+int nb_command_check(struct nb_run *run)
+{
+	struct nb_wanted wanted = { .keep_going = true };
+	int64_t deadline = nb_monotonic_ms() + 5000;
+	struct findings findings = { 0 };
+	int status, r;
+
+	r = nb_run_prepare(run, false);
+	if (r == 0)
+		r = nb_run_read_rules(run);
+	if (r == 0)
+		r = nb_wanted_require_valid(run);
+	if (r == 0)
+		r = add_unfinished(run, &findings);
+	if (r == 0) {
+		do {
+			r = compare(run, &wanted, &findings);
+		} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
+	}
+	if (r == 0)
+		r = add(run, &findings, wanted.refused, wanted.refused_count);
+	status = r < 0 ? nb_print_failure(run) :
+			 nb_print_check(run, findings.items, findings.count,
+					findings.count ? NB_STATUS_DRIFT : NB_STATUS_OK);
+	free(findings.items);
+	nb_wanted_clear(&wanted);
+	return status;
+}

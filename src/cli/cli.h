@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the commands share: the command table, options, the run's context, reports. */
+#ifndef NAT_BRIDGE_CLI_H
+#define NAT_BRIDGE_CLI_H
+
+#include <stdio.h>
+
+#include "nat-bridge/plan.h"
+#include "nat-bridge/rules.h"
+
+#define NB_DEFAULT_RULES  "/etc/nat-bridge/rules.d"
+#define NB_DEFAULT_CONFIG "/etc/nat-bridge/config.json"
+
+/* Values of the options; the table in options.c says which command takes which. */
+struct nb_options {
+	bool json;
+	bool dry_run;
+	bool quiet;
+	bool help;
+	bool version;
+	bool runtime;
+	bool replace;
+	bool force;
+	bool external;
+	bool strict;
+	bool keep_going;
+	bool all;
+	bool all_networks;
+	int64_t duration; /* seconds of --for, 0 = for ever */
+	int64_t wait;	  /* seconds to wait for the lock */
+	const char *rules;
+	const char *config;
+};
+
+struct nb_command;
+
+/* The context of one run. */
+struct nb_run {
+	const struct nb_command *command; /* NULL: none was given */
+	struct nb_options options;
+	char **words; /* behind the command word */
+	size_t word_count;
+	struct nb_config config;
+	struct nb_netlink *nl;
+	struct nb_rules rules;
+	struct nb_warnings warnings;
+	struct nb_error error;
+	int lock;
+};
+
+/* One row of the command table: feeds dispatch, help, completions and the man page's test. */
+struct nb_command {
+	const char *name;
+	const char *aliases[3];
+	const char *synopsis;
+	const char *summary;
+	const char *description;
+	int (*run)(struct nb_run *run); /* returns an enum nb_status */
+};
+
+extern const struct nb_command nb_commands[];
+extern const size_t nb_command_count;
+const struct nb_command *nb_command_find(const char *name);
+
+int nb_command_add(struct nb_run *run);
+int nb_command_remove(struct nb_run *run);
+int nb_command_list(struct nb_run *run);
+int nb_command_apply(struct nb_run *run);
+int nb_command_check(struct nb_run *run);
+int nb_command_flush(struct nb_run *run);
+
+/*
+ * Sort argv into command, words and options. Returns 0 or fills run->error
+ * (status NB_STATUS_USAGE). run->words points into @argv, which is reordered.
+ */
+int nb_options_parse(struct nb_run *run, int argc, char **argv);
+void nb_options_print_help(const struct nb_command *command, FILE *out);
+
+/* Take the lock for writers; fills run->error. Released by nb_run_finish() or exit. */
+int nb_lock_take(struct nb_run *run);
+
+/* Read the configuration and open netlink; for writers also lock and tidy. */
+int nb_run_prepare(struct nb_run *run, bool writer);
+/* Read the rule files; a directory that cannot be trusted is a failure. */
+int nb_run_read_rules(struct nb_run *run);
+void nb_run_finish(struct nb_run *run);
+
+/* One mapping in a report. Strings are borrowed. */
+struct nb_row {
+	const struct nb_mapping *mapping;
+	const char *bridge; /* NULL: none now */
+	const char *origin; /* "file", "runtime", "kernel" */
+	const char *file;   /* base name or NULL */
+	const char *state;  /* "active", "pending", ... or NULL: not visible */
+	bool counted;
+	uint64_t connections;
+	uint64_t packets;
+	uint64_t bytes;
+};
+
+struct nb_row_list {
+	struct nb_row *items;
+	size_t count;
+	size_t capacity;
+};
+
+int nb_row_append(struct nb_row_list *list, const struct nb_row *row);
+
+/* What a change did. */
+struct nb_report {
+	bool changed;
+	struct nb_row_list mappings;
+	struct nb_row_list pending;
+	const char *verb; /* "added", "removed", ... for the text */
+	const char *unchanged; /* said when nothing changed */
+	char *script;	  /* of a dry run; owned */
+};
+
+void nb_report_clear(struct nb_report *report);
+
+/* Print and return the exit status. Each prints the warnings, too. */
+int nb_print_failure(struct nb_run *run);
+int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_status status);
+int nb_print_list(struct nb_run *run, const struct nb_row_list *rows);
+int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
+		   enum nb_status status);
+/* Was everything written? A full disk or a closed pipe is a failure. */
+int nb_print_flush(int status);
+
+/*
+ * A change of the kernel as a goal: @build fills the desired state for the
+ * state that was read; nb_transact() reads, plans, carries out, retries on conflict for
+ * five seconds at most, and undoes a failure unless the goal only goes forward.
+ */
+struct nb_goal {
+	int (*build)(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		     void *data);
+	void *data;
+	/* Called when the kernel has it, before signals are let in again; a failure undoes. */
+	int (*commit)(struct nb_run *run, void *data);
+	const struct nb_element_list *keys; /* NULL: read everything; else sorted */
+	unsigned int read_flags;
+	bool forward_only;
+};
+
+/*
+ * Fills run->error on failure and returns -errno. In a dry run nothing is
+ * changed, *@ret_script (if not NULL) gets the script, and outcome->changed
+ * says whether there would be a change.
+ */
+int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcome *outcome,
+		char **ret_script);
+
+/* Which bridge does a stored network mean now? Returns false with a reason if none. */
+bool nb_resolve(const struct nb_network *network, const struct nb_link_list *links, char *bridge,
+		char *why, size_t why_size);
+/* May this bridge carry the mapping? Fills run->error (status FAILED) if not. */
+int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,
+		       bool external);
+/* Is NETWORK well formed? What it means is a later question. */
+int nb_resolve_check_word(struct nb_run *run, const char *word);
+/* NETWORK as it stands on the command line of `add`. */
+int nb_resolve_word(struct nb_run *run, const char *word, const struct nb_link_list *links,
+		    struct nb_network *ret);
+
+/*
+ * PORT words -> specs, sorted by port and protocol, none twice; presets are expanded.
+ * *@ret is allocated.
+ */
+int nb_words_to_specs(struct nb_run *run, char **words, size_t count, struct nb_port_spec **ret,
+		      size_t *ret_count);
+/* What a spec of @network means. The caller sets the rest. */
+struct nb_mapping nb_spec_to_mapping(const struct nb_port_spec *spec,
+				     const struct nb_network *network);
+
+/*
+ * Everything that is stored somewhere: mappings of rule files, and those that
+ * are in the kernel alone, with what is known of each.
+ */
+struct nb_stored {
+	struct nb_mapping mapping; /* comment borrowed from the rules */
+	const char *origin;	   /* "file", "runtime", "kernel" */
+	const char *state;	   /* "active", "pending", "drift", "expired", "disabled", or NULL */
+	char bridge[NB_IFNAME_SIZE]; /* what the network resolves to, "" = nothing */
+	const struct nb_link *link;  /* the bridge's device, NULL = absent */
+	const struct nb_element *accepted; /* what the kernel has of it, or NULL */
+};
+
+struct nb_inventory {
+	struct nb_stored *items; /* sorted by network, protocol, port */
+	size_t count;
+};
+
+/* @state NULL: the kernel's ruleset is not visible. Borrows from rules, state and links. */
+int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
+		      const struct nb_link_list *links, struct nb_inventory *ret);
+void nb_inventory_clear(struct nb_inventory *inventory);
+
+bool nb_mapping_is_expired(const struct nb_mapping *mapping);
+int nb_out_of_memory(struct nb_run *run);
+/* Warn of each invalid file; fail with its error if it may hold one of the keys. */
+int nb_warn_invalid_files(struct nb_run *run, const struct nb_network *network,
+			  const struct nb_port_spec *specs, size_t count);
+
+#endif

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The command table. */
+#include <string.h>
+
+#include "cli.h"
+
+const struct nb_command nb_commands[] = {
+	{
+		.name = "add",
+		.synopsis = "NETWORK PORT...",
+		.summary = "let a network reach ports of the host's 127.0.0.1",
+		.description =
+			"PORT is [LISTEN:][ADDRESS:]PORT[/tcp|/udp], as in ssh -L, or the name of\n"
+			"a service (ollama, postgresql, ...):\n"
+			"  11434                dial 11434, reach 127.0.0.1:11434/tcp\n"
+			"  15432:5432           dial 15432, reach 127.0.0.1:5432\n"
+			"  53:127.0.0.54:53/udp dial 53/udp, reach 127.0.0.54:53\n"
+			"NETWORK is an interface (br-0123456789ab), or iface:NAME for one that\n"
+			"does not exist yet.\n",
+		.run = nb_command_add,
+	},
+	{
+		.name = "remove",
+		.aliases = { "rm", "delete" },
+		.synopsis = "NETWORK PORT... | NETWORK --all | --all-networks",
+		.summary = "take mappings back and end their connections",
+		.description = "PORT as in add; the port dialled and the protocol say which mapping.\n"
+			       "Removing what is not there is no failure.\n",
+		.run = nb_command_remove,
+	},
+	{
+		.name = "list",
+		.aliases = { "ls" },
+		.synopsis = "",
+		.summary = "show what is configured and what is live",
+		.description = "As any user; what only root may see is left out and said so.\n",
+		.run = nb_command_list,
+	},
+	{
+		.name = "apply",
+		.synopsis = "",
+		.summary = "make the kernel what the rule files say",
+		.description = "For boot and for configuration management: a second run changes\n"
+			       "nothing and says so.\n",
+		.run = nb_command_apply,
+	},
+	{
+		.name = "check",
+		.synopsis = "",
+		.summary = "is the kernel what the rule files say? Changes nothing",
+		.description = "Exit status 0: yes. 3: no; each difference is named.\n",
+		.run = nb_command_check,
+	},
+	{
+		.name = "flush",
+		.synopsis = "",
+		.summary = "take everything out of the kernel; rule files stay",
+		.description = "",
+		.run = nb_command_flush,
+	},
+};
+const size_t nb_command_count = sizeof(nb_commands) / sizeof(nb_commands[0]);
+
+const struct nb_command *nb_command_find(const char *name)
+{
+	for (size_t i = 0; i < nb_command_count; i++) {
+		if (strcmp(nb_commands[i].name, name) == 0)
+			return &nb_commands[i];
+		for (size_t j = 0; nb_commands[i].aliases[j]; j++)
+			if (strcmp(nb_commands[i].aliases[j], name) == 0)
+				return &nb_commands[i];
+	}
+	return NULL;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* nat-bridge flush: an empty desired state; rule files stay. */
+#include "cli.h"
+
+static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		 void *data)
+{
+	(void)run;
+	(void)state;
+	(void)desired;
+	(void)data;
+	return 0;
+}
+
+int nb_command_flush(struct nb_run *run)
+{
+	const struct nb_goal goal = { .build = build, .forward_only = true };
+	struct nb_report report = {
+		.verb = "flushed: nothing is mapped; 'nat-bridge apply' brings the rule files back",
+		.unchanged = "the kernel holds nothing of ours",
+	};
+	struct nb_outcome outcome = { 0 };
+	int status, r = nb_run_prepare(run, true);
+
+	if (r == 0)
+		r = nb_transact(run, &goal, &outcome, &report.script);
+	report.changed = outcome.changed;
+	status = r < 0 ? nb_print_failure(run) : nb_print_change(run, &report, NB_STATUS_OK);
+	nb_report_clear(&report);
+	return status;
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Everything that is stored somewhere, side by side: mappings of rule files
+ * with what the kernel has of them, and mappings that only the kernel has.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* The element of exactly this target in a sorted list, or NULL. */
+static const struct nb_element *find_exact(const struct nb_element_list *list,
+					   const struct nb_element *key)
+{
+	const struct nb_element *found = nb_element_find(list, key);
+	const struct nb_element *end = list->items + list->count;
+
+	for (; found && found < end && nb_element_compare_key(found, key) == 0; found++)
+		if (nb_target_equal(&found->target, &key->target))
+			return found;
+	return NULL;
+}
+
+/* Does the kernel carry the mapping from end to end? */
+static bool is_live(const struct nb_state *state, const struct nb_stored *stored,
+		    const struct nb_element *target)
+{
+	return state->table == NB_TABLE_SOUND && target && stored->accepted && stored->link &&
+	       stored->link->route_localnet == 1 && nb_bridge_find(&state->bridges, stored->bridge);
+}
+
+static void judge(const struct nb_state *state, struct nb_stored *stored)
+{
+	const struct nb_mapping *mapping = &stored->mapping;
+	struct nb_element key = {
+		.port = mapping->port,
+		.protocol = mapping->protocol,
+		.target = mapping->target,
+	};
+	const struct nb_element *target = NULL;
+
+	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
+	if (state && stored->bridge[0]) {
+		target = find_exact(&state->targets, &key);
+		stored->accepted = find_exact(&state->accepted, &key);
+	}
+	if (strcmp(stored->origin, "kernel") == 0)
+		stored->state = "drift";
+	else if (!mapping->enabled)
+		stored->state = target ? "drift" : "disabled";
+	else if (nb_mapping_is_expired(mapping))
+		stored->state = "expired";
+	else if (!stored->link)
+		stored->state = "pending";
+	else if (state)
+		stored->state = is_live(state, stored, target) ? "active" : "drift";
+}
+
+static void add_from_file(const struct nb_state *state, const struct nb_link_list *links,
+			  const struct nb_mapping *mapping, struct nb_stored *stored)
+{
+	char why[128];
+
+	*stored = (struct nb_stored){ .mapping = *mapping, .origin = "file" };
+	nb_resolve(&mapping->network, links, stored->bridge, why, sizeof(why));
+	if (stored->bridge[0])
+		stored->link = nb_link_find(links, stored->bridge);
+	judge(state, stored);
+}
+
+static void add_from_kernel(const struct nb_state *state, const struct nb_link_list *links,
+			    const struct nb_element *element, struct nb_stored *stored)
+{
+	const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
+	struct nb_mapping *mapping = &stored->mapping;
+
+	*stored = (struct nb_stored){
+		.mapping = {
+			.protocol = element->protocol,
+			.port = element->port,
+			.target = element->target,
+			.enabled = true,
+			.until = element->expires ? (element->expires + 999) / 1000 : 0,
+			.file = SIZE_MAX,
+		},
+		.link = nb_link_find(links, element->bridge),
+	};
+	memcpy(stored->bridge, element->bridge, sizeof(stored->bridge));
+	mapping->runtime = nb_comment_is_runtime(element->comment, &mapping->network,
+						 &mapping->external);
+	stored->origin = mapping->runtime ? "runtime" : "kernel";
+	if (!mapping->runtime &&
+	    (!bridge || !nb_comment_first_network(bridge->comment, &mapping->network))) {
+		mapping->network.engine = NB_ENGINE_IFACE;
+		strcpy(mapping->network.name, element->bridge);
+	}
+	judge(state, stored);
+}
+
+/* Keys of file mappings, to tell which elements only the kernel has. */
+static int collect_keys(const struct nb_stored *items, size_t count, struct nb_element_list *keys)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct nb_element key = {
+			.port = items[i].mapping.port,
+			.protocol = items[i].mapping.protocol,
+		};
+
+		memcpy(key.bridge, items[i].bridge, sizeof(key.bridge));
+		if (nb_element_list_append(keys, &key) < 0)
+			return -1;
+	}
+	nb_element_list_sort(keys);
+	return 0;
+}
+
+static int compare_stored(const void *a, const void *b)
+{
+	const struct nb_stored *left = a, *right = b;
+
+	return nb_mapping_compare_key(&left->mapping, &right->mapping);
+}
+
+int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
+		      const struct nb_link_list *links, struct nb_inventory *ret)
+{
+	const struct nb_mapping_list *mappings = &run->rules.mappings;
+	size_t kernel = state ? state->targets.count : 0;
+	struct nb_element_list keys = { 0 };
+	struct nb_stored *items = calloc(mappings->count + kernel + 1, sizeof(*items));
+	size_t count = 0;
+
+	if (!items)
+		return nb_out_of_memory(run);
+	for (size_t i = 0; i < mappings->count; i++)
+		add_from_file(state, links, &mappings->items[i], &items[count++]);
+	if (collect_keys(items, count, &keys) < 0) {
+		nb_element_list_clear(&keys);
+		free(items);
+		return nb_out_of_memory(run);
+	}
+	for (size_t i = 0; i < kernel; i++)
+		if (!nb_element_find(&keys, &state->targets.items[i]))
+			add_from_kernel(state, links, &state->targets.items[i], &items[count++]);
+	nb_element_list_clear(&keys);
+	qsort(items, count, sizeof(*items), compare_stored);
+	ret->items = items;
+	ret->count = count;
+	return 0;
+}
+
+void nb_inventory_clear(struct nb_inventory *inventory)
+{
+	free(inventory->items);
+	memset(inventory, 0, sizeof(*inventory));
+}

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * One writer at a time in a network namespace.
+ *
+ * A blocking flock(2) with an interval timer, never a poll: the timer's
+ * signal interrupts the wait, and it repeats, so that one that fires just before flock() is
+ * entered loses nothing but a tenth of a second.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+#define LOCK_DIRECTORY "/run/nat-bridge"
+#define TICK_US	       100000
+
+static void on_alarm(int signal)
+{
+	(void)signal;
+}
+
+static int cannot(struct nb_run *run, const char *what, const char *path)
+{
+	int number = errno;
+
+	return nb_error_set(&run->error, NB_STATUS_FAILED, number,
+			    number == EACCES || number == EPERM ? "permission" : "lock",
+			    "cannot %s %s: %s%s", what, path, strerror(number),
+			    number == EACCES || number == EPERM ? " (run it as root)" : "");
+}
+
+static int open_lock(struct nb_run *run, char *path, size_t size)
+{
+	struct stat net, directory;
+	int fd;
+
+	if (stat("/proc/self/ns/net", &net) < 0)
+		return cannot(run, "find the network namespace:", "/proc/self/ns/net");
+	if (mkdir(LOCK_DIRECTORY, 0700) < 0 && errno != EEXIST)
+		return cannot(run, "make", LOCK_DIRECTORY);
+	if (lstat(LOCK_DIRECTORY, &directory) < 0)
+		return cannot(run, "use", LOCK_DIRECTORY);
+	if (!S_ISDIR(directory.st_mode) || directory.st_uid != geteuid() ||
+	    (directory.st_mode & 022)) {
+		errno = EPERM;
+		return cannot(run, "trust (another's, or writable by others)", LOCK_DIRECTORY);
+	}
+	snprintf(path, size, LOCK_DIRECTORY "/%llu.lock", (unsigned long long)net.st_ino);
+	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return cannot(run, "open", path);
+	return fd;
+}
+
+/* "pid 123 (nat-bridge apply)" as the holder wrote it. */
+static void read_holder(int fd, char *holder, size_t size)
+{
+	ssize_t length = pread(fd, holder, size - 1, 0);
+
+	if (length <= 0)
+		length = snprintf(holder, size, "another process");
+	holder[length] = '\0';
+	holder[strcspn(holder, "\n")] = '\0';
+}
+
+static int wait_for(int fd, int64_t seconds)
+{
+	struct sigaction action = { .sa_handler = on_alarm }, old_action;
+	const struct itimerval off = { 0 };
+	struct itimerval timer = {
+		.it_interval = { .tv_usec = TICK_US },
+		.it_value = { .tv_usec = TICK_US },
+	};
+	int64_t deadline = nb_monotonic_ms() + seconds * 1000;
+	int r;
+
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return 0;
+	if (errno != EWOULDBLOCK || seconds == 0)
+		return -errno;
+	/* no SA_RESTART: flock() shall return */
+	sigaction(SIGALRM, &action, &old_action);
+	setitimer(ITIMER_REAL, &timer, NULL);
+	do {
+		r = flock(fd, LOCK_EX) < 0 ? -errno : 0;
+	} while (r == -EINTR && nb_monotonic_ms() < deadline);
+	setitimer(ITIMER_REAL, &off, NULL);
+	sigaction(SIGALRM, &old_action, NULL);
+	return r;
+}
+
+int nb_lock_take(struct nb_run *run)
+{
+	char path[128], holder[128];
+	int fd = open_lock(run, path, sizeof(path));
+	int r, length;
+
+	if (fd < 0)
+		return fd;
+	r = wait_for(fd, run->options.wait);
+	if (r == -EINTR || r == -EWOULDBLOCK) {
+		read_holder(fd, holder, sizeof(holder));
+		close(fd);
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EBUSY, "locked",
+				    "%s holds the lock %s: try again, or --wait longer", holder,
+				    path);
+	}
+	if (r < 0) {
+		close(fd);
+		errno = -r;
+		return cannot(run, "lock", path);
+	}
+	length = snprintf(holder, sizeof(holder), "pid %d (nat-bridge %s)\n", (int)getpid(),
+			  run->command->name);
+	/* what a waiter is told; a lock without it still locks */
+	if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, (size_t)length, 0) < 0)
+		nb_warn(&run->warnings, "cannot write to %s: %s", path, strerror(errno));
+	run->lock = fd;
+	return 0;
+}

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Options: one table that feeds parsing, help and completions. They may stand
+ * before or after the command word and between its arguments.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+#define DEFAULT_WAIT_S 10
+
+enum kind {
+	OPTION_FLAG,
+	OPTION_TEXT,
+	OPTION_DURATION,
+	OPTION_WAIT,
+};
+
+struct option_row {
+	const char *name;     /* without the dashes */
+	char letter;	      /* 0: none */
+	enum kind kind;
+	size_t offset;	      /* in struct nb_options */
+	const char *argument; /* NULL: takes none */
+	const char *commands; /* " add apply ", NULL: all */
+	const char *help;
+};
+
+#define FIELD(name) offsetof(struct nb_options, name)
+
+static const struct option_row rows[] = {
+	{ "for", 0, OPTION_DURATION, FIELD(duration), "TIME", " add ",
+	  "end the mapping after TIME (90s, 15m, 2h, 7d), by the kernel itself" },
+	{ "runtime", 0, OPTION_FLAG, FIELD(runtime), NULL, " add ",
+	  "write no rule file; gone after flush or a reboot" },
+	{ "replace", 0, OPTION_FLAG, FIELD(replace), NULL, " add ",
+	  "change the target of a mapping that exists" },
+	{ "force", 0, OPTION_FLAG, FIELD(force), NULL, " add ",
+	  "even if it breaks somebody's own DNAT to 127.0.0.0/8" },
+	{ "allow-external", 0, OPTION_FLAG, FIELD(external), NULL, " add ",
+	  "even on a network that others than containers can reach" },
+	{ "all", 0, OPTION_FLAG, FIELD(all), NULL, " remove ", "every mapping of NETWORK" },
+	{ "all-networks", 0, OPTION_FLAG, FIELD(all_networks), NULL, " remove ",
+	  "every mapping of every network" },
+	{ "strict", 0, OPTION_FLAG, FIELD(strict), NULL, " add apply check ",
+	  "a bridge that does not exist now is a failure" },
+	{ "keep-going", 0, OPTION_FLAG, FIELD(keep_going), NULL, " apply ",
+	  "apply the valid files, name the others (exit status 4)" },
+	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, " add remove apply flush ",
+	  "change nothing; print an nft script of what would be done" },
+	{ "wait", 'w', OPTION_WAIT, FIELD(wait), "TIME", NULL,
+	  "wait so long for another nat-bridge (default 10s, 0: not at all)" },
+	{ "json", 'j', OPTION_FLAG, FIELD(json), NULL, NULL,
+	  "one JSON object on standard output, also on failure" },
+	{ "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL,
+	  "print nothing but errors" },
+	{ "rules", 0, OPTION_TEXT, FIELD(rules), "DIR", NULL,
+	  "rule files (default " NB_DEFAULT_RULES ")" },
+	{ "config", 0, OPTION_TEXT, FIELD(config), "FILE", NULL,
+	  "configuration (default " NB_DEFAULT_CONFIG ")" },
+	{ "help", 'h', OPTION_FLAG, FIELD(help), NULL, NULL, "print this help" },
+	{ "version", 'V', OPTION_FLAG, FIELD(version), NULL, NULL, "print the version" },
+};
+#define ROW_COUNT (sizeof(rows) / sizeof(rows[0]))
+
+static bool is_taken_by(const struct option_row *row, const struct nb_command *command)
+{
+	char word[32];
+
+	if (!row->commands || !command)
+		return true;
+	snprintf(word, sizeof(word), " %s ", command->name);
+	return strstr(row->commands, word) != NULL;
+}
+
+static int usage(struct nb_run *run, const char *format, const char *text)
+{
+	char message[400];
+
+	snprintf(message, sizeof(message), format, text);
+	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+			    "%s\nTry: nat-bridge %s%s--help", message,
+			    run->command ? run->command->name : "", run->command ? " " : "");
+}
+
+static const struct option_row *find_row(const char *name, size_t length)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		if (strlen(rows[i].name) == length && strncmp(rows[i].name, name, length) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+static const struct option_row *find_letter(char letter)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		if (rows[i].letter && rows[i].letter == letter)
+			return &rows[i];
+	return NULL;
+}
+
+static int unknown(struct nb_run *run, const char *word)
+{
+	const char *names[ROW_COUNT];
+	char message[200];
+	size_t nearest;
+
+	for (size_t i = 0; i < ROW_COUNT; i++)
+		names[i] = rows[i].name;
+	nearest = strncmp(word, "--", 2) == 0 ? nb_nearest(word + 2, names, ROW_COUNT) : SIZE_MAX;
+	if (nearest == SIZE_MAX)
+		return usage(run, "unknown option %s", word);
+	snprintf(message, sizeof(message), "unknown option %%s; did you mean --%s?",
+		 rows[nearest].name);
+	return usage(run, message, word);
+}
+
+static int parse_wait(const char *value, int64_t *ret)
+{
+	char with_unit[32];
+
+	if (strcmp(value, "0") == 0 || strcmp(value, "0s") == 0) {
+		*ret = 0;
+		return 0;
+	}
+	if (nb_duration_parse(value, ret, NULL) == 0)
+		return 0;
+	snprintf(with_unit, sizeof(with_unit), "%.20ss", value);
+	return nb_duration_parse(with_unit, ret, NULL);
+}
+
+static int set_value(struct nb_run *run, const struct option_row *row, const char *value)
+{
+	void *field = (char *)&run->options + row->offset;
+
+	switch (row->kind) {
+	case OPTION_FLAG:
+		*(bool *)field = true;
+		return 0;
+	case OPTION_TEXT:
+		if (!*value)
+			return usage(run, "--%s needs a path", row->name);
+		*(const char **)field = value;
+		return 0;
+	case OPTION_DURATION:
+		return nb_duration_parse(value, field, &run->error);
+	case OPTION_WAIT:
+		if (parse_wait(value, field) < 0)
+			return usage(run, "--wait takes a time such as 10s, not '%s'", value);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+/* One option word at argv[*position]; moves the position over an argument of its own. */
+static int parse_option(struct nb_run *run, int argc, char **argv, int *position)
+{
+	const char *word = argv[*position];
+	const struct option_row *row;
+	const char *value = NULL;
+
+	if (word[1] == '-') {
+		size_t length = strcspn(word + 2, "=");
+
+		row = find_row(word + 2, length);
+		if (word[2 + length] == '=')
+			value = word + 2 + length + 1;
+	} else {
+		row = word[2] == '\0' ? find_letter(word[1]) : NULL;
+	}
+	if (!row)
+		return unknown(run, word);
+	if (row->kind == OPTION_FLAG) {
+		if (value)
+			return usage(run, "--%s takes no argument", row->name);
+		return set_value(run, row, NULL);
+	}
+	if (!value) {
+		if (*position + 1 >= argc)
+			return usage(run, "--%s needs an argument", row->name);
+		value = argv[++*position];
+	}
+	return set_value(run, row, value);
+}
+
+static int take_command(struct nb_run *run, const char *word)
+{
+	const char *names[16];
+	size_t nearest;
+
+	run->command = nb_command_find(word);
+	if (run->command)
+		return 0;
+	for (size_t i = 0; i < nb_command_count; i++)
+		names[i] = nb_commands[i].name;
+	nearest = nb_nearest(word, names, nb_command_count);
+	if (nearest != SIZE_MAX)
+		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+				    "unknown command '%.100s'; did you mean %s?", word,
+				    names[nearest]);
+	return usage(run, "unknown command '%.100s'", word);
+}
+
+/* --json is looked for first, so that also a wrong word before it is reported as JSON. */
+static void find_json(struct nb_run *run, int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0)
+			run->options.json = true;
+}
+
+int nb_options_parse(struct nb_run *run, int argc, char **argv)
+{
+	bool given[ROW_COUNT] = { false };
+	bool ended = false;
+
+	run->options.wait = DEFAULT_WAIT_S;
+	run->options.rules = NB_DEFAULT_RULES;
+	run->options.config = NB_DEFAULT_CONFIG;
+	run->words = argv;
+	find_json(run, argc, argv);
+
+	for (int i = 1; i < argc; i++) {
+		char *word = argv[i];
+		int r = 0;
+
+		if (!ended && strcmp(word, "--") == 0) {
+			ended = true;
+		} else if (!ended && word[0] == '-' && word[1]) {
+			const struct option_row *row =
+				word[1] == '-' ? find_row(word + 2, strcspn(word + 2, "=")) :
+						 find_letter(word[1]);
+
+			if (row)
+				given[row - rows] = true;
+			r = parse_option(run, argc, argv, &i);
+		} else if (!run->command) {
+			r = take_command(run, word);
+		} else {
+			/* i is always ahead of the word count: nothing unread is overwritten */
+			run->words[run->word_count++] = word;
+		}
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < ROW_COUNT && run->command; i++) {
+		char message[100];
+
+		if (!given[i] || is_taken_by(&rows[i], run->command))
+			continue;
+		snprintf(message, sizeof(message), "%s does not take --%%s", run->command->name);
+		return usage(run, message, rows[i].name);
+	}
+	return 0;
+}
+
+static void print_options(const struct nb_command *command, FILE *out)
+{
+	for (size_t i = 0; i < ROW_COUNT; i++) {
+		const struct option_row *row = &rows[i];
+		char name[40];
+
+		if (command ? !is_taken_by(row, command) : row->commands != NULL)
+			continue;
+		snprintf(name, sizeof(name), "--%s%s%s", row->name, row->argument ? " " : "",
+			 row->argument ? row->argument : "");
+		if (row->letter)
+			fprintf(out, "  -%c, %-17s %s\n", row->letter, name, row->help);
+		else
+			fprintf(out, "      %-17s %s\n", name, row->help);
+	}
+}
+
+void nb_options_print_help(const struct nb_command *command, FILE *out)
+{
+	if (command) {
+		fprintf(out, "Usage: nat-bridge %s%s%s [OPTION...]\n\nTo %s.\n", command->name,
+			command->synopsis[0] ? " " : "", command->synopsis, command->summary);
+		for (size_t i = 0; command->aliases[i]; i++)
+			fprintf(out, "%s%s", i ? ", " : "Also: ", command->aliases[i]);
+		fprintf(out, "%s%s%s\nOptions:\n", command->aliases[0] ? "\n" : "",
+			command->description[0] ? "\n" : "", command->description);
+		print_options(command, out);
+		return;
+	}
+	fputs("Usage: nat-bridge COMMAND [ARGUMENT...] [OPTION...]\n\n"
+	      "Let containers reach services that listen on the host's 127.0.0.1.\n\n"
+	      "Commands:\n",
+	      out);
+	for (size_t i = 0; i < nb_command_count; i++)
+		fprintf(out, "  %-8s %s\n", nb_commands[i].name, nb_commands[i].summary);
+	fputs("\nOptions of every command:\n", out);
+	print_options(NULL, out);
+	fputs("\nnat-bridge COMMAND --help says more. Manual: man 8 nat-bridge\n", out);
+}

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * nat-bridge remove
+ *
+ *   lock -> old files to .NAME.gone -> kernel -> unlink = commit
+ *
+ * After the kernel's first batch only forward: a failure then leaves the
+ * mapping closed and its removal unfinished, which `apply` ends.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+struct removal {
+	struct nb_port_spec *specs;
+	size_t spec_count;
+	struct nb_state state; /* for names and counts only; the change reads anew */
+	struct nb_inventory inventory;
+	const struct nb_stored **chosen; /* of the inventory */
+	size_t chosen_count;
+	struct nb_element_list keys; /* what leaves the kernel; sorted */
+	struct nb_change *change;
+	bool staged;
+};
+
+static void clear(struct removal *removal)
+{
+	free(removal->specs);
+	free(removal->chosen);
+	nb_element_list_clear(&removal->keys);
+	nb_inventory_clear(&removal->inventory);
+	nb_state_clear(&removal->state);
+	nb_change_free(removal->change);
+}
+
+static int check_usage(struct nb_run *run)
+{
+	const struct nb_options *options = &run->options;
+	const char *message = NULL;
+
+	if (options->all_networks && (run->word_count > 0 || options->all))
+		message = "remove --all-networks takes no NETWORK, no PORT and no --all";
+	else if (!options->all_networks && run->word_count == 0)
+		message = "remove needs a NETWORK and a PORT (or NETWORK --all, or --all-networks)";
+	else if (options->all && run->word_count > 1)
+		message = "remove NETWORK takes either PORT or --all";
+	else if (!options->all_networks && !options->all && run->word_count < 2)
+		message = "remove needs a PORT (or --all for every mapping of that network)";
+	if (!message)
+		return 0;
+	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+			    "%s\nTry: nat-bridge remove --help", message);
+}
+
+/*
+ * The stored network that a word means, with or without its prefix.
+ * Returns 1, 0 if nothing is stored under that name, or -errno.
+ */
+static int find_network(struct nb_run *run, const struct removal *removal, const char *word,
+			struct nb_network *ret)
+{
+	const struct nb_inventory *inventory = &removal->inventory;
+	const struct nb_network *found = NULL;
+
+	if (nb_network_is_qualified(word)) {
+		int r = nb_network_parse(word, ret, &run->error);
+
+		return r < 0 ? r : 1;
+	}
+	for (size_t i = 0; i < inventory->count; i++) {
+		const struct nb_network *network = &inventory->items[i].mapping.network;
+		char one[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE];
+
+		if (strcmp(network->name, word) != 0)
+			continue;
+		if (found && nb_network_compare(found, network) != 0)
+			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "ambiguous",
+					    "%s is ambiguous: name %s or %s", word,
+					    nb_network_format(found, one),
+					    nb_network_format(network, other));
+		found = network;
+	}
+	if (!found)
+		return 0;
+	*ret = *found;
+	return 1;
+}
+
+/* Nothing is there under that name: no failure, but the nearest is named. */
+static int warn_absent_network(struct nb_run *run, const struct removal *removal, const char *word)
+{
+	const struct nb_inventory *inventory = &removal->inventory;
+	const char **names = calloc(inventory->count + 1, sizeof(*names));
+	size_t nearest;
+
+	if (!names)
+		return nb_out_of_memory(run);
+	for (size_t i = 0; i < inventory->count; i++)
+		names[i] = inventory->items[i].mapping.network.name;
+	nearest = nb_nearest(word, names, inventory->count);
+	if (nearest == SIZE_MAX && inventory->count)
+		nearest = 0;
+	nb_warn(&run->warnings, "nothing is mapped on %s%s%s", word,
+		nearest == SIZE_MAX ? "" : "; there are mappings on ",
+		nearest == SIZE_MAX ? "" : names[nearest]);
+	free(names);
+	return 0;
+}
+
+static void warn_absent_port(struct nb_run *run, const struct removal *removal,
+			     const struct nb_network *network, const struct nb_port_spec *spec)
+{
+	const struct nb_mapping *nearest = NULL;
+	char name[NB_NETWORK_SIZE], hint[64] = "";
+
+	for (size_t i = 0; i < removal->inventory.count; i++) {
+		const struct nb_mapping *mapping = &removal->inventory.items[i].mapping;
+
+		if (nb_network_compare(&mapping->network, network) != 0)
+			continue;
+		if (!nearest || abs(mapping->port - spec->port) < abs(nearest->port - spec->port))
+			nearest = mapping;
+	}
+	if (nearest)
+		snprintf(hint, sizeof(hint), "; the nearest is %u/%s", nearest->port,
+			 nb_protocol_name(nearest->protocol));
+	nb_warn(&run->warnings, "%u/%s is not mapped on %s%s", spec->port,
+		nb_protocol_name(spec->protocol), nb_network_format(network, name), hint);
+}
+
+static const struct nb_stored *find_stored(const struct removal *removal,
+					   const struct nb_network *network,
+					   const struct nb_port_spec *spec)
+{
+	for (size_t i = 0; i < removal->inventory.count; i++) {
+		const struct nb_stored *stored = &removal->inventory.items[i];
+
+		if (nb_network_compare(&stored->mapping.network, network) == 0 &&
+		    stored->mapping.port == spec->port &&
+		    stored->mapping.protocol == spec->protocol)
+			return stored;
+	}
+	return NULL;
+}
+
+static int choose_ports(struct nb_run *run, struct removal *removal,
+			const struct nb_network *network)
+{
+	for (size_t i = 0; i < removal->spec_count; i++) {
+		const struct nb_port_spec *spec = &removal->specs[i];
+		const struct nb_stored *stored = find_stored(removal, network, spec);
+		char target[NB_TARGET_SIZE];
+
+		if (!stored) {
+			warn_absent_port(run, removal, network, spec);
+			continue;
+		}
+		if (spec->target_given && !nb_target_equal(&spec->target, &stored->mapping.target))
+			return nb_error_set(&run->error, NB_STATUS_FAILED, EINVAL, "conflict",
+					    "port %u/%s leads to %s, not to the target that was "
+					    "given: leave the target out",
+					    spec->port, nb_protocol_name(spec->protocol),
+					    nb_target_format(&stored->mapping.target, target));
+		removal->chosen[removal->chosen_count++] = stored;
+	}
+	return 0;
+}
+
+static int choose(struct nb_run *run, struct removal *removal)
+{
+	const struct nb_inventory *inventory = &removal->inventory;
+	struct nb_network network;
+	int r;
+
+	removal->chosen = calloc(inventory->count + removal->spec_count + 1,
+				 sizeof(struct nb_stored *));
+	if (!removal->chosen)
+		return nb_out_of_memory(run);
+	if (run->options.all_networks) {
+		for (size_t i = 0; i < inventory->count; i++)
+			removal->chosen[removal->chosen_count++] = &inventory->items[i];
+		return nb_warn_invalid_files(run, NULL, NULL, 0);
+	}
+	r = find_network(run, removal, run->words[0], &network);
+	if (r < 0)
+		return r;
+	if (r == 0) {
+		/* it may still be in a file that cannot be read */
+		memset(&network, 0, sizeof(network));
+		snprintf(network.name, sizeof(network.name), "%s", run->words[0]);
+	}
+	if (nb_warn_invalid_files(run, &network, removal->specs, removal->spec_count) < 0)
+		return -EINVAL;
+	if (r == 0)
+		return warn_absent_network(run, removal, run->words[0]);
+	if (!run->options.all)
+		return choose_ports(run, removal, &network);
+	for (size_t i = 0; i < inventory->count; i++)
+		if (nb_network_compare(&inventory->items[i].mapping.network, &network) == 0)
+			removal->chosen[removal->chosen_count++] = &inventory->items[i];
+	if (removal->chosen_count == 0)
+		return warn_absent_network(run, removal, run->words[0]);
+	return 0;
+}
+
+/* Is the same element still asked for by another network on that bridge? */
+static bool is_still_wanted(const struct removal *removal, const struct nb_stored *going)
+{
+	for (size_t i = 0; i < removal->inventory.count; i++) {
+		const struct nb_stored *other = &removal->inventory.items[i];
+		bool chosen = false;
+
+		if (other == going || other->mapping.port != going->mapping.port ||
+		    other->mapping.protocol != going->mapping.protocol ||
+		    strcmp(other->bridge, going->bridge) != 0 || !other->mapping.enabled ||
+		    nb_mapping_is_expired(&other->mapping))
+			continue;
+		for (size_t j = 0; j < removal->chosen_count; j++)
+			chosen |= removal->chosen[j] == other;
+		if (!chosen)
+			return true;
+	}
+	return false;
+}
+
+/* Two networks on one bridge are rare: look for them only if there are any. */
+static bool has_shared_bridges(const struct removal *removal)
+{
+	for (size_t i = 1; i < removal->inventory.count; i++) {
+		const struct nb_stored *a = &removal->inventory.items[i - 1];
+		const struct nb_stored *b = &removal->inventory.items[i];
+
+		if (a->mapping.network.engine != b->mapping.network.engine)
+			return true;
+	}
+	return false;
+}
+
+static int collect_keys(struct nb_run *run, struct removal *removal)
+{
+	bool shared = has_shared_bridges(removal);
+
+	for (size_t i = 0; i < removal->chosen_count; i++) {
+		const struct nb_stored *stored = removal->chosen[i];
+		struct nb_element key = {
+			.port = stored->mapping.port,
+			.protocol = stored->mapping.protocol,
+		};
+
+		if (!stored->bridge[0] || (shared && is_still_wanted(removal, stored)))
+			continue;
+		memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
+		if (nb_element_list_append(&removal->keys, &key) < 0)
+			return nb_out_of_memory(run);
+	}
+	nb_element_list_sort(&removal->keys);
+	return 0;
+}
+
+static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		 void *data)
+{
+	const struct removal *removal = data;
+
+	if (nb_desired_from_state(desired, state, false) < 0)
+		return nb_out_of_memory(run);
+	nb_desired_drop(desired, &removal->keys);
+	return 0;
+}
+
+/* Returns how many mappings leave a rule file. */
+static int stage(struct nb_run *run, struct removal *removal)
+{
+	int changed = 0, r;
+
+	removal->change = nb_change_new_remove(&run->rules);
+	if (!removal->change)
+		return nb_out_of_memory(run);
+	for (size_t i = 0; i < removal->chosen_count; i++) {
+		if (removal->chosen[i]->mapping.file == SIZE_MAX)
+			continue;
+		r = nb_change_take(removal->change, &removal->chosen[i]->mapping, &run->error);
+		if (r < 0)
+			return r;
+		changed += r;
+	}
+	if (changed == 0 || run->options.dry_run)
+		return changed;
+	r = nb_change_prepare(removal->change, &run->error);
+	if (r < 0)
+		return r;
+	removal->staged = true;
+	return changed;
+}
+
+static int commit(struct nb_run *run, void *data)
+{
+	const struct removal *removal = data;
+	int r = removal->staged ? nb_change_commit(removal->change, &run->error) : 0;
+
+	/* what an earlier, killed removal left is done with this one */
+	if (r == 0 && run->rules.unfinished_count && removal->chosen_count)
+		r = nb_rules_tidy(run->options.rules, true, &run->error);
+	return r < 0 ? r : 0;
+}
+
+static int fill_report(struct nb_run *run, const struct removal *removal,
+		       struct nb_report *report)
+{
+	report->verb = "removed";
+	report->unchanged = "nothing of that is mapped";
+	for (size_t i = 0; i < removal->chosen_count; i++) {
+		const struct nb_stored *stored = removal->chosen[i];
+		const struct nb_row row = {
+			.mapping = &stored->mapping,
+			.bridge = stored->link ? stored->bridge : NULL,
+			.origin = stored->origin,
+			.state = stored->state,
+		};
+
+		if (nb_row_append(&report->mappings, &row) < 0)
+			return nb_out_of_memory(run);
+	}
+	return 0;
+}
+
+static int carry_out(struct nb_run *run, struct removal *removal, struct nb_report *report)
+{
+	const struct nb_goal goal = {
+		.build = build,
+		.commit = commit,
+		.data = removal,
+		.forward_only = true,
+	};
+	struct nb_outcome outcome = { 0 };
+	struct nb_error ignored;
+	int files, r;
+
+	if (removal->chosen_count == 0)
+		return fill_report(run, removal, report);
+	files = stage(run, removal);
+	if (files < 0)
+		return files;
+	r = nb_transact(run, &goal, &outcome, &report->script);
+	if (r < 0) {
+		/* before the first batch nothing has happened; after it only forward */
+		if (removal->staged && !outcome.committed)
+			nb_change_abandon(removal->change, &ignored);
+		return r;
+	}
+	report->changed = outcome.changed || files > 0;
+	return fill_report(run, removal, report);
+}
+
+static int read_state(struct nb_run *run, struct removal *removal)
+{
+	int64_t deadline = nb_monotonic_ms() + 5000;
+	int r;
+
+	do {
+		nb_state_clear(&removal->state);
+		r = nb_state_read(run->nl, run->config.mark, NULL, 0, &removal->state,
+				  &run->error);
+	} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
+	return r;
+}
+
+int nb_command_remove(struct nb_run *run)
+{
+	struct removal removal = { 0 };
+	struct nb_report report = { 0 };
+	int status, r = check_usage(run);
+
+	if (r == 0 && run->word_count > 1)
+		r = nb_words_to_specs(run, run->words + 1, run->word_count - 1, &removal.specs,
+				      &removal.spec_count);
+	if (r == 0 && run->word_count > 0)
+		r = nb_resolve_check_word(run, run->words[0]);
+	if (r == 0)
+		r = nb_run_prepare(run, true);
+	if (r == 0)
+		r = nb_run_read_rules(run);
+	if (r == 0)
+		r = read_state(run, &removal);
+	if (r == 0)
+		r = nb_inventory_make(run, &removal.state, &removal.state.links,
+				      &removal.inventory);
+	if (r == 0)
+		r = choose(run, &removal);
+	if (r == 0)
+		r = collect_keys(run, &removal);
+	if (r == 0)
+		r = carry_out(run, &removal, &report);
+	status = r < 0 ? nb_print_failure(run) : nb_print_change(run, &report, NB_STATUS_OK);
+	nb_report_clear(&report);
+	clear(&removal);
+	return status;
+}

@@ -1,0 +1,378 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the commands print: text for people, one JSON object for programs. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cjson/cJSON.h>
+
+#include "cli.h"
+
+int nb_row_append(struct nb_row_list *list, const struct nb_row *row)
+{
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity ? list->capacity * 2 : 16;
+		struct nb_row *items = realloc(list->items, capacity * sizeof(*items));
+
+		if (!items)
+			return -ENOMEM;
+		list->items = items;
+		list->capacity = capacity;
+	}
+	list->items[list->count++] = *row;
+	return 0;
+}
+
+void nb_report_clear(struct nb_report *report)
+{
+	free(report->mappings.items);
+	free(report->pending.items);
+	free(report->script);
+	memset(report, 0, sizeof(*report));
+}
+
+int nb_print_flush(int status)
+{
+	if (fflush(stdout) == 0 && !ferror(stdout))
+		return status;
+	fprintf(stderr, "nat-bridge: cannot write the output: %s\n", strerror(errno));
+	return status == NB_STATUS_OK ? NB_STATUS_FAILED : status;
+}
+
+static void print_warnings(const struct nb_run *run)
+{
+	for (size_t i = 0; i < run->warnings.count; i++)
+		fprintf(stderr, "nat-bridge: warning: %s\n", run->warnings.items[i]);
+}
+
+static void print_error(const struct nb_error *error)
+{
+	fputs("nat-bridge: ", stderr);
+	if (error->file[0])
+		fprintf(stderr, "%s:", error->file);
+	if (error->line)
+		fprintf(stderr, "%u:", error->line);
+	if (error->file[0] || error->line)
+		fputc(' ', stderr);
+	if (error->key[0])
+		fprintf(stderr, "%s: ", error->key);
+	fprintf(stderr, "%s\n", error->message);
+}
+
+/* A NULL text becomes null. */
+static void add_text(cJSON *object, const char *key, const char *text)
+{
+	if (text && *text)
+		cJSON_AddStringToObject(object, key, text);
+	else
+		cJSON_AddNullToObject(object, key);
+}
+
+static void add_count(cJSON *object, const char *key, bool known, uint64_t count)
+{
+	if (known)
+		cJSON_AddNumberToObject(object, key, (double)count);
+	else
+		cJSON_AddNullToObject(object, key);
+}
+
+static cJSON *row_to_json(const struct nb_row *row)
+{
+	const struct nb_mapping *mapping = row->mapping;
+	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE], until[NB_TIME_SIZE];
+	cJSON *object = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(object, "network", nb_network_format(&mapping->network, network));
+	add_text(object, "bridge", row->bridge);
+	cJSON_AddStringToObject(object, "protocol", nb_protocol_name(mapping->protocol));
+	cJSON_AddNumberToObject(object, "port", mapping->port);
+	cJSON_AddStringToObject(object, "target", nb_target_format(&mapping->target, target));
+	add_text(object, "origin", row->origin);
+	add_text(object, "file", row->file);
+	add_text(object, "state", row->state);
+	add_count(object, "connections", row->counted, row->connections);
+	add_count(object, "packets", row->counted, row->packets);
+	add_count(object, "bytes", row->counted, row->bytes);
+	add_text(object, "expires", mapping->until ? nb_time_format(mapping->until, until) : NULL);
+	if (mapping->comment)
+		cJSON_AddStringToObject(object, "comment", mapping->comment);
+	return object;
+}
+
+static void add_rows(cJSON *object, const char *key, const struct nb_row_list *rows)
+{
+	cJSON *array = cJSON_AddArrayToObject(object, key);
+
+	for (size_t i = 0; i < rows->count; i++)
+		cJSON_AddItemToArray(array, row_to_json(&rows->items[i]));
+}
+
+static void add_warnings(cJSON *object, const struct nb_run *run)
+{
+	cJSON *array = cJSON_AddArrayToObject(object, "warnings");
+
+	for (size_t i = 0; i < run->warnings.count; i++)
+		cJSON_AddItemToArray(array, cJSON_CreateString(run->warnings.items[i]));
+}
+
+static void add_error(cJSON *object, const struct nb_error *error)
+{
+	cJSON *json = cJSON_AddObjectToObject(object, "error");
+
+	cJSON_AddStringToObject(json, "code", error->code[0] ? error->code : "failed");
+	cJSON_AddStringToObject(json, "message", error->message);
+	add_text(json, "file", error->file);
+	add_count(json, "line", error->line != 0, error->line);
+	add_text(json, "key", error->key);
+}
+
+static void print_json(cJSON *object)
+{
+	char *text = cJSON_Print(object);
+
+	if (text)
+		puts(text);
+	else
+		fputs("{\"error\": {\"code\": \"memory\", \"message\": \"out of memory\"}}\n",
+		      stdout);
+	free(text);
+	cJSON_Delete(object);
+}
+
+int nb_print_failure(struct nb_run *run)
+{
+	static const struct nb_row_list none;
+	cJSON *object;
+
+	print_warnings(run);
+	print_error(&run->error);
+	if (run->options.json) {
+		object = cJSON_CreateObject();
+		if (run->command && run->command->run == nb_command_check) {
+			cJSON_AddBoolToObject(object, "in_sync", false);
+			cJSON_AddArrayToObject(object, "drift");
+		} else if (run->command && run->command->run == nb_command_list) {
+			add_rows(object, "mappings", &none);
+		} else {
+			cJSON_AddBoolToObject(object, "changed", false);
+			add_rows(object, "mappings", &none);
+			add_rows(object, "pending", &none);
+		}
+		add_warnings(object, run);
+		add_error(object, &run->error);
+		print_json(object);
+	}
+	return nb_print_flush(run->error.status ? run->error.status : NB_STATUS_FAILED);
+}
+
+static void print_change_row(const struct nb_row *row, const char *verb)
+{
+	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE], until[NB_TIME_SIZE];
+	const struct nb_mapping *mapping = row->mapping;
+
+	printf("%s %s %u/%s -> %s", verb, nb_network_format(&mapping->network, network),
+	       mapping->port, nb_protocol_name(mapping->protocol),
+	       nb_target_format(&mapping->target, target));
+	if (mapping->until)
+		printf(" until %s", nb_time_format(mapping->until, until));
+	if (mapping->runtime)
+		fputs(" (runtime)", stdout);
+	putchar('\n');
+}
+
+int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_status status)
+{
+	cJSON *object;
+
+	print_warnings(run);
+	if (status != NB_STATUS_OK)
+		print_error(&run->error);
+	if (run->options.json) {
+		object = cJSON_CreateObject();
+		cJSON_AddBoolToObject(object, "changed", report->changed);
+		add_rows(object, "mappings", &report->mappings);
+		add_rows(object, "pending", &report->pending);
+		add_warnings(object, run);
+		if (report->script)
+			cJSON_AddStringToObject(object, "script", report->script);
+		if (status != NB_STATUS_OK)
+			add_error(object, &run->error);
+		print_json(object);
+	} else if (report->script) {
+		fputs(report->script, stdout);
+	} else if (!run->options.quiet) {
+		if (!report->changed) {
+			printf("unchanged: %s\n", report->unchanged);
+		} else if (report->mappings.count + report->pending.count <= 20) {
+			for (size_t i = 0; i < report->mappings.count; i++)
+				print_change_row(&report->mappings.items[i], report->verb);
+			for (size_t i = 0; i < report->pending.count; i++)
+				print_change_row(&report->pending.items[i], "pending");
+			if (report->mappings.count + report->pending.count == 0)
+				printf("%s\n", report->verb);
+		} else {
+			printf("%s %zu mappings, %zu pending\n", report->verb,
+			       report->mappings.count, report->pending.count);
+		}
+	}
+	return nb_print_flush(status);
+}
+
+/* 1234567 -> "1.2M" */
+static const char *format_bytes(uint64_t bytes, char *buffer, size_t size)
+{
+	static const char units[] = "KMGTPE";
+	double value = (double)bytes;
+	int unit = -1;
+
+	while (value >= 999.5 && unit < 5) {
+		value /= 1000;
+		unit++;
+	}
+	if (unit < 0)
+		snprintf(buffer, size, "%llu", (unsigned long long)bytes);
+	else
+		snprintf(buffer, size, value < 9.95 ? "%.1f%c" : "%.0f%c", value, units[unit]);
+	return buffer;
+}
+
+/* 93 s -> "1m33s": the two largest units */
+static const char *format_left(int64_t seconds, char *buffer, size_t size)
+{
+	static const struct {
+		int64_t length;
+		char letter;
+	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' }, { 1, 's' } };
+
+	for (size_t i = 0; i < 4; i++) {
+		if (seconds < units[i].length && i < 3)
+			continue;
+		if (i == 3)
+			snprintf(buffer, size, "%llds", (long long)seconds);
+		else
+			snprintf(buffer, size, "%lld%c%02lld%c",
+				 (long long)(seconds / units[i].length), units[i].letter,
+				 (long long)(seconds % units[i].length / units[i + 1].length),
+				 units[i + 1].letter);
+		return buffer;
+	}
+	return buffer;
+}
+
+#define COLUMNS 8
+
+struct cells {
+	char text[COLUMNS][NB_NETWORK_SIZE];
+};
+
+static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cells)
+{
+	const struct nb_mapping *mapping = row->mapping;
+
+	memset(cells, 0, sizeof(*cells));
+	nb_network_format(&mapping->network, cells->text[0]);
+	snprintf(cells->text[1], sizeof(cells->text[1]), "%u/%s", mapping->port,
+		 nb_protocol_name(mapping->protocol));
+	nb_target_format(&mapping->target, cells->text[2]);
+	snprintf(cells->text[3], sizeof(cells->text[3]), "%s", row->state ? row->state : "?");
+	if (row->counted) {
+		snprintf(cells->text[4], sizeof(cells->text[4]), "%llu",
+			 (unsigned long long)row->connections);
+		format_bytes(row->bytes, cells->text[5], sizeof(cells->text[5]));
+	} else {
+		strcpy(cells->text[4], "-");
+		strcpy(cells->text[5], "-");
+	}
+	if (!mapping->until)
+		strcpy(cells->text[6], "never");
+	else if (mapping->until <= now)
+		strcpy(cells->text[6], "over");
+	else
+		format_left(mapping->until - now, cells->text[6], sizeof(cells->text[6]));
+	snprintf(cells->text[7], sizeof(cells->text[7]), "%.90s",
+		 row->file ? row->file : row->origin);
+}
+
+static void print_table(const struct nb_row_list *rows)
+{
+	static const char *const heads[COLUMNS] = { "NETWORK", "PORT",	"TARGET",  "STATE",
+						    "CONNS",   "BYTES", "EXPIRES", "FROM" };
+	int64_t now = nb_now_ms() / 1000;
+	size_t widths[COLUMNS];
+	struct cells cells;
+
+	for (size_t c = 0; c < COLUMNS; c++)
+		widths[c] = strlen(heads[c]);
+	for (size_t i = 0; i < rows->count; i++) {
+		fill_cells(&rows->items[i], now, &cells);
+		for (size_t c = 0; c < COLUMNS; c++)
+			if (strlen(cells.text[c]) > widths[c])
+				widths[c] = strlen(cells.text[c]);
+	}
+	for (size_t i = 0; i <= rows->count; i++) {
+		if (i > 0)
+			fill_cells(&rows->items[i - 1], now, &cells);
+		for (size_t c = 0; c < COLUMNS; c++) {
+			const char *text = i == 0 ? heads[c] : cells.text[c];
+			int width = (int)widths[c];
+
+			if (c == COLUMNS - 1)
+				printf("%s\n", text);
+			else if (c == 4 || c == 5)
+				printf("%*s  ", width, text);
+			else
+				printf("%-*s  ", width, text);
+		}
+	}
+}
+
+int nb_print_list(struct nb_run *run, const struct nb_row_list *rows)
+{
+	cJSON *object;
+
+	print_warnings(run);
+	if (run->options.json) {
+		object = cJSON_CreateObject();
+		add_rows(object, "mappings", rows);
+		add_warnings(object, run);
+		print_json(object);
+	} else if (!run->options.quiet) {
+		if (rows->count)
+			print_table(rows);
+		else
+			puts("no mappings (nat-bridge add NETWORK PORT)");
+	}
+	return nb_print_flush(NB_STATUS_OK);
+}
+
+int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
+		   enum nb_status status)
+{
+	cJSON *object, *array;
+
+	print_warnings(run);
+	if (run->options.json) {
+		object = cJSON_CreateObject();
+		cJSON_AddBoolToObject(object, "in_sync", count == 0);
+		array = cJSON_AddArrayToObject(object, "drift");
+		for (size_t i = 0; i < count; i++) {
+			cJSON *finding = cJSON_CreateObject();
+
+			cJSON_AddStringToObject(finding, "what", findings[i].what);
+			add_text(finding, "network", findings[i].network);
+			cJSON_AddStringToObject(finding, "mend", findings[i].mend);
+			cJSON_AddItemToArray(array, finding);
+		}
+		add_warnings(object, run);
+		print_json(object);
+	} else if (count == 0) {
+		if (!run->options.quiet)
+			puts("in sync");
+	} else {
+		/* the findings are the answer: --quiet leaves the exit status alone */
+		for (size_t i = 0; !run->options.quiet && i < count; i++)
+			printf("drift: %s (mend: %s)\n", findings[i].what, findings[i].mend);
+	}
+	return nb_print_flush(status);
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The context of one run: set up, torn down. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+
+int nb_run_prepare(struct nb_run *run, bool writer)
+{
+	int r = nb_config_read(run->options.config, &run->config, &run->error);
+
+	if (r < 0)
+		return r;
+	run->nl = nb_netlink_new();
+	if (!run->nl)
+		return nb_error_set(&run->error, NB_STATUS_FAILED, ENOMEM, "memory",
+				    "out of memory");
+	if (!writer || run->options.dry_run)
+		return 0;
+	if (geteuid() != 0)
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "permission",
+				    "%s changes the kernel: run it as root (sudo nat-bridge ...)",
+				    run->command->name);
+	r = nb_lock_take(run);
+	if (r < 0)
+		return r;
+	/* what a killed command staged and never committed */
+	r = nb_rules_tidy(run->options.rules, false, &run->error);
+	if (r < 0 && r != -ENOENT && r != -EROFS && r != -EACCES)
+		return r;
+	return 0;
+}
+
+int nb_run_read_rules(struct nb_run *run)
+{
+	return nb_rules_read(run->options.rules, &run->rules, &run->warnings, &run->error);
+}
+
+void nb_run_finish(struct nb_run *run)
+{
+	nb_rules_clear(&run->rules);
+	nb_netlink_free(run->nl);
+	nb_warnings_clear(&run->warnings);
+	/* the kernel releases the lock with its last descriptor */
+	if (run->lock >= 0)
+		close(run->lock);
+}
+
+int nb_out_of_memory(struct nb_run *run)
+{
+	return nb_error_set(&run->error, NB_STATUS_FAILED, ENOMEM, "memory", "out of memory");
+}
+
+bool nb_mapping_is_expired(const struct nb_mapping *mapping)
+{
+	return mapping->until && mapping->until * 1000 <= nb_now_ms();
+}
+
+int nb_warn_invalid_files(struct nb_run *run, const struct nb_network *network,
+			  const struct nb_port_spec *specs, size_t count)
+{
+	for (size_t i = 0; i < run->rules.file_count; i++) {
+		const struct nb_rule_file *file = &run->rules.files[i];
+
+		if (file->valid)
+			continue;
+		for (size_t j = 0; j < count; j++) {
+			if (!nb_rules_invalid_mentions(&run->rules, file, network, specs[j].port))
+				continue;
+			run->error = *file->error;
+			return -EINVAL;
+		}
+		nb_warn(&run->warnings, "%s:%u: %s (the file is left out)", file->error->file,
+			file->error->line, file->error->message);
+	}
+	return 0;
+}

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Rule files and runtime mappings -> desired state. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "wanted.h"
+
+void nb_wanted_clear(struct nb_wanted *wanted)
+{
+	free(wanted->live.items);
+	free(wanted->pending.items);
+	free(wanted->refused);
+	free(wanted->bridges);
+	memset(&wanted->live, 0, sizeof(wanted->live));
+	memset(&wanted->pending, 0, sizeof(wanted->pending));
+	wanted->refused = NULL;
+	wanted->refused_count = 0;
+	wanted->bridges = NULL;
+}
+
+int nb_wanted_require_valid(struct nb_run *run)
+{
+	const struct nb_rule_file *first = nb_rules_invalid(&run->rules);
+
+	if (!first)
+		return 0;
+	for (size_t i = 0; i < run->rules.file_count; i++) {
+		const struct nb_rule_file *file = &run->rules.files[i];
+
+		if (!file->valid && file != first)
+			nb_warn(&run->warnings, "%s:%u: %s", file->error->file, file->error->line,
+				file->error->message);
+	}
+	run->error = *first->error;
+	run->error.status = NB_STATUS_USAGE;
+	return -EINVAL;
+}
+
+int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted)
+{
+	char network[NB_NETWORK_SIZE];
+
+	if (!run->options.strict || wanted->pending.count == 0)
+		return 0;
+	return nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "pending",
+			    "%s has no bridge now, and --strict needs it",
+			    nb_network_format(&wanted->pending.items[0].mapping->network,
+					      network));
+}
+
+static int refuse(struct nb_run *run, struct nb_wanted *wanted, const struct nb_mapping *mapping)
+{
+	struct nb_finding *grown, *finding;
+
+	if (!wanted->keep_going)
+		return -EPERM;
+	grown = realloc(wanted->refused, (wanted->refused_count + 1) * sizeof(*grown));
+	if (!grown)
+		return nb_out_of_memory(run);
+	wanted->refused = grown;
+	finding = &grown[wanted->refused_count++];
+	memset(finding, 0, sizeof(*finding));
+	snprintf(finding->what, sizeof(finding->what), "refused: %.300s", run->error.message);
+	nb_network_format(&mapping->network, finding->network);
+	snprintf(finding->mend, sizeof(finding->mend),
+		 "take the port out of the bridge, or say \"external\": true");
+	return 0;
+}
+
+/* The last bridge that was judged: files name the same one again and again. */
+struct verdict {
+	char bridge[NB_IFNAME_SIZE];
+	bool external;
+	int result;
+	struct nb_error error;
+};
+
+static int judge(struct nb_run *run, const struct nb_state *state, const char *bridge,
+		 bool external, struct verdict *last)
+{
+	if (strcmp(last->bridge, bridge) != 0 || last->external != external) {
+		strcpy(last->bridge, bridge);
+		last->external = external;
+		last->result = nb_resolve_allowed(run, &state->links, bridge, external);
+		last->error = run->error;
+	}
+	if (last->result < 0)
+		run->error = last->error;
+	return last->result;
+}
+
+static int add_mapping(struct nb_run *run, const struct nb_state *state,
+		       struct nb_desired *desired, struct nb_wanted *wanted,
+		       const struct nb_mapping *mapping, struct verdict *last)
+{
+	const char *origin = mapping->runtime ? "runtime" : "file";
+	struct nb_row row = { .mapping = mapping, .origin = origin };
+	char bridge[NB_IFNAME_SIZE], why[128];
+	int r;
+
+	if (mapping->file != SIZE_MAX)
+		row.file = run->rules.files[mapping->file].name;
+	if (!nb_resolve(&mapping->network, &state->links, bridge, why, sizeof(why))) {
+		row.state = "pending";
+		if (nb_row_append(&wanted->pending, &row) < 0 ||
+		    (bridge[0] && nb_desired_add_pending(desired, bridge, mapping) < 0))
+			return nb_out_of_memory(run);
+		return 0;
+	}
+	r = judge(run, state, bridge, mapping->external, last);
+	if (r < 0)
+		return refuse(run, wanted, mapping);
+	row.state = "active";
+	strcpy(wanted->bridges[wanted->live.count], bridge);
+	row.bridge = wanted->bridges[wanted->live.count];
+	if (nb_row_append(&wanted->live, &row) < 0 ||
+	    nb_desired_add(desired, bridge, mapping) < 0)
+		return nb_out_of_memory(run);
+	return 0;
+}
+
+/* Runtime mappings stay, unless a rule file has taken over their key. */
+static int add_runtime(struct nb_run *run, const struct nb_state *state,
+		       struct nb_desired *desired, struct nb_wanted *wanted)
+{
+	struct verdict last = { .bridge = "" };
+	struct nb_element_list taken = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < desired->elements.count; i++)
+		r = nb_element_list_append(&taken, &desired->elements.items[i]);
+	nb_element_list_sort(&taken);
+	for (size_t i = 0; r == 0 && i < state->targets.count; i++) {
+		const struct nb_element *element = &state->targets.items[i];
+		struct nb_mapping mapping = {
+			.target = element->target,
+			.port = element->port,
+			.protocol = element->protocol,
+			.enabled = true,
+			.file = SIZE_MAX,
+		};
+
+		if (!nb_comment_is_runtime(element->comment, &mapping.network,
+					   &mapping.external) ||
+		    nb_element_find(&taken, element))
+			continue;
+		if (!nb_link_find(&state->links, element->bridge)) {
+			if (nb_element_list_append(&desired->pending, element) < 0)
+				r = -ENOMEM;
+			continue;
+		}
+		if (judge(run, state, element->bridge, mapping.external, &last) < 0) {
+			mapping.runtime = true;
+			r = refuse(run, wanted, &mapping);
+			if (r < 0 && r != -ENOMEM) {
+				nb_element_list_clear(&taken);
+				return r;
+			}
+			continue;
+		}
+		/* the element itself, so that its expiry is not rounded to seconds */
+		r = nb_element_list_append(&desired->elements, element);
+		if (r == 0) {
+			struct nb_bridge *bridge =
+				nb_bridge_put(&desired->bridges, element->bridge);
+
+			if (!bridge)
+				r = -ENOMEM;
+			else
+				nb_comment_add_network(bridge->comment, &mapping.network);
+		}
+	}
+	nb_element_list_clear(&taken);
+	return r < 0 ? nb_out_of_memory(run) : 0;
+}
+
+/* The rules directory is gone while its mappings are live: that is a mistake, not a wish. */
+static int require_directory(struct nb_run *run, const struct nb_state *state)
+{
+	struct nb_network network;
+	bool external;
+
+	if (run->rules.present)
+		return 0;
+	for (size_t i = 0; i < state->targets.count; i++) {
+		if (nb_comment_is_runtime(state->targets.items[i].comment, &network, &external))
+			continue;
+		return nb_error_set(&run->error, NB_STATUS_FAILED, ENOENT, "no-rules",
+				    "%s does not exist, but %zu mappings are live: make it again, "
+				    "or 'nat-bridge flush' if they shall go",
+				    run->options.rules, state->targets.count);
+	}
+	return 0;
+}
+
+int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		    void *data)
+{
+	const struct nb_mapping_list *mappings = &run->rules.mappings;
+	struct verdict last = { .bridge = "" };
+	struct nb_wanted *wanted = data;
+	int r = require_directory(run, state);
+
+	nb_wanted_clear(wanted);
+	wanted->bridges = calloc(mappings->count + 1, sizeof(*wanted->bridges));
+	if (!wanted->bridges)
+		r = nb_out_of_memory(run);
+	for (size_t i = 0; r == 0 && i < mappings->count; i++) {
+		const struct nb_mapping *mapping = &mappings->items[i];
+
+		if (!mapping->enabled || nb_mapping_is_expired(mapping))
+			continue;
+		r = add_mapping(run, state, desired, wanted, mapping, &last);
+	}
+	if (r == 0)
+		r = add_runtime(run, state, desired, wanted);
+	if (r == 0)
+		r = nb_wanted_require_bridges(run, wanted);
+	return r;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the rule files ask of the kernel: shared by `apply` and `check`. */
+#ifndef NAT_BRIDGE_WANTED_H
+#define NAT_BRIDGE_WANTED_H
+
+#include "cli.h"
+
+/* Filled anew for each state that is read. */
+struct nb_wanted {
+	struct nb_row_list live;    /* mappings that shall be in the kernel */
+	struct nb_row_list pending; /* bridge absent */
+	struct nb_finding *refused; /* mappings whose bridge must not carry them */
+	size_t refused_count;
+	bool keep_going; /* leave the refused out instead of failing */
+	char (*bridges)[NB_IFNAME_SIZE]; /* what the rows of live point to */
+};
+
+/*
+ * A build function for struct nb_goal: the desired state is that of the valid
+ * rule files and of runtime mappings. @data is a struct nb_wanted.
+ */
+int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		    void *data);
+void nb_wanted_clear(struct nb_wanted *wanted);
+
+/* Without --keep-going: the first invalid file as the error, the others as warnings. */
+int nb_wanted_require_valid(struct nb_run *run);
+/* --strict: a pending mapping is the error. */
+int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted);
+
+#endif

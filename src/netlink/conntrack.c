@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Connection tracking by nfnetlink, attributes by hand: two requests do not
+ * deserve one more library.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/netfilter/nfnetlink.h>
+#include <linux/netfilter/nfnetlink_conntrack.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "conntrack.h"
+
+/* A dump is inconsistent if the hash table is resized meanwhile. */
+#define DUMP_ATTEMPTS 10
+
+static struct nlmsghdr *put_header(char *buffer, uint16_t type)
+{
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct nfgenmsg *generic;
+
+	request->nlmsg_type = (uint16_t)(NFNL_SUBSYS_CTNETLINK << 8 | type);
+	generic = mnl_nlmsg_put_extra_header(request, sizeof(*generic));
+	generic->nfgen_family = AF_INET;
+	generic->version = NFNETLINK_V0;
+	return request;
+}
+
+static uint32_t read_be32(const struct nlattr *attr)
+{
+	return mnl_attr_validate(attr, MNL_TYPE_U32) < 0 ? 0 : ntohl(mnl_attr_get_u32(attr));
+}
+
+static uint16_t read_be16(const struct nlattr *attr)
+{
+	return mnl_attr_validate(attr, MNL_TYPE_U16) < 0 ? 0 : ntohs(mnl_attr_get_u16(attr));
+}
+
+static void read_addresses(const struct nlattr *nest, struct nb_tuple *tuple)
+{
+	struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, nest) {
+		switch (mnl_attr_get_type(attr)) {
+		case CTA_IP_V4_SRC:
+			tuple->source = read_be32(attr);
+			break;
+		case CTA_IP_V4_DST:
+			tuple->destination = read_be32(attr);
+			break;
+		}
+	}
+}
+
+static uint8_t read_ports(const struct nlattr *nest, struct nb_tuple *tuple)
+{
+	struct nlattr *attr;
+	uint8_t protocol = 0;
+
+	mnl_attr_for_each_nested(attr, nest) {
+		switch (mnl_attr_get_type(attr)) {
+		case CTA_PROTO_NUM:
+			if (mnl_attr_validate(attr, MNL_TYPE_U8) >= 0)
+				protocol = mnl_attr_get_u8(attr);
+			break;
+		case CTA_PROTO_SRC_PORT:
+			tuple->source_port = read_be16(attr);
+			break;
+		case CTA_PROTO_DST_PORT:
+			tuple->destination_port = read_be16(attr);
+			break;
+		}
+	}
+	return protocol;
+}
+
+static void read_original(const struct nlattr *nest, struct nb_conntrack *entry)
+{
+	struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, nest) {
+		switch (mnl_attr_get_type(attr)) {
+		case CTA_TUPLE_IP:
+			read_addresses(attr, &entry->original);
+			break;
+		case CTA_TUPLE_PROTO:
+			entry->protocol = read_ports(attr, &entry->original);
+			break;
+		case CTA_TUPLE_ZONE:
+			entry->zone = read_be16(attr);
+			entry->zone_scope = NB_ZONE_ORIGINAL;
+			break;
+		}
+	}
+}
+
+static void read_reply(const struct nlattr *nest, struct nb_conntrack *entry)
+{
+	struct nlattr *attr;
+
+	/* a zone of the reply direction alone takes no part in finding the original one */
+	mnl_attr_for_each_nested(attr, nest) {
+		switch (mnl_attr_get_type(attr)) {
+		case CTA_TUPLE_IP:
+			read_addresses(attr, &entry->reply);
+			break;
+		case CTA_TUPLE_PROTO:
+			read_ports(attr, &entry->reply);
+			break;
+		}
+	}
+}
+
+static uint8_t read_tcp_state(const struct nlattr *protoinfo)
+{
+	struct nlattr *tcp, *attr;
+
+	mnl_attr_for_each_nested(tcp, protoinfo) {
+		if (mnl_attr_get_type(tcp) != CTA_PROTOINFO_TCP)
+			continue;
+		mnl_attr_for_each_nested(attr, tcp) {
+			if (mnl_attr_get_type(attr) == CTA_PROTOINFO_TCP_STATE &&
+			    mnl_attr_validate(attr, MNL_TYPE_U8) >= 0)
+				return mnl_attr_get_u8(attr);
+		}
+	}
+	return 0;
+}
+
+static void read_entry(const struct nlmsghdr *message, struct nb_conntrack *entry)
+{
+	struct nlattr *attr;
+
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
+		switch (mnl_attr_get_type(attr)) {
+		case CTA_TUPLE_ORIG:
+			read_original(attr, entry);
+			break;
+		case CTA_TUPLE_REPLY:
+			read_reply(attr, entry);
+			break;
+		case CTA_STATUS:
+			entry->status = read_be32(attr);
+			break;
+		case CTA_ID:
+			entry->has_id = mnl_attr_validate(attr, MNL_TYPE_U32) >= 0;
+			if (entry->has_id)
+				entry->id = mnl_attr_get_u32(attr);
+			break;
+		case CTA_ZONE:
+			entry->zone = read_be16(attr);
+			entry->zone_scope = NB_ZONE_BOTH;
+			break;
+		case CTA_PROTOINFO:
+			entry->tcp_state = read_tcp_state(attr);
+			break;
+		}
+	}
+}
+
+struct dump {
+	uint32_t status;
+	uint32_t mask;
+	bool (*wanted)(const struct nb_conntrack *entry, const void *data);
+	const void *data;
+	struct nb_conntrack_list list;
+};
+
+static int append(struct nb_conntrack_list *list, const struct nb_conntrack *entry)
+{
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity ? list->capacity * 2 : 64;
+		struct nb_conntrack *items = realloc(list->items, capacity * sizeof(*items));
+
+		if (!items)
+			return -ENOMEM;
+		list->items = items;
+		list->capacity = capacity;
+	}
+	list->items[list->count++] = *entry;
+	return 0;
+}
+
+static int collect(const struct nlmsghdr *message, void *data)
+{
+	struct nb_conntrack entry = { 0 };
+	struct dump *dump = data;
+
+	if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_CTNETLINK ||
+	    NFNL_MSG_TYPE(message->nlmsg_type) != IPCTNL_MSG_CT_NEW ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(struct nfgenmsg)))
+		return 0;
+	read_entry(message, &entry);
+	if (entry.protocol != IPPROTO_TCP && entry.protocol != IPPROTO_UDP)
+		return 0;
+	/* Linux before 5.15 knows no CTA_STATUS_MASK and sends everything */
+	if ((entry.status & dump->mask) != dump->status)
+		return 0;
+	if (!dump->wanted(&entry, dump->data))
+		return 0;
+	return append(&dump->list, &entry);
+}
+
+static int ask(struct nb_netlink *nl, struct dump *dump, bool filtered, struct nb_netlink_ack *ack)
+{
+	int r = -EINTR;
+
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
+		char buffer[256];
+		struct nlmsghdr *request = put_header(buffer, IPCTNL_MSG_CT_GET);
+
+		request->nlmsg_flags = NLM_F_DUMP;
+		if (filtered) {
+			mnl_attr_put_u32(request, CTA_STATUS, htonl(dump->status));
+			mnl_attr_put_u32(request, CTA_STATUS_MASK, htonl(dump->mask));
+		}
+		dump->list.count = 0;
+		r = nb_netlink_ask(nl, NETLINK_NETFILTER, request, collect, dump, ack);
+	}
+	return r;
+}
+
+int nb_conntrack_dump(struct nb_netlink *nl, uint32_t status, uint32_t mask,
+		      bool (*wanted)(const struct nb_conntrack *entry, const void *data),
+		      const void *data, struct nb_conntrack_list *ret, struct nb_error *err)
+{
+	struct dump dump = { .status = status, .mask = mask, .wanted = wanted, .data = data };
+	struct nb_netlink_ack ack;
+	int r;
+
+	r = ask(nl, &dump, true, &ack);
+	if (r == -EINVAL || r == -EOPNOTSUPP)
+		r = ask(nl, &dump, false, &ack);
+	if (r < 0) {
+		nb_conntrack_list_clear(&dump.list);
+		/* nfnetlink's answer for a subsystem that nobody registered */
+		if (r == -EINVAL)
+			return nb_error_set(err, NB_STATUS_FAILED, EINVAL, "unsupported",
+					    "read the tracked connections: the kernel has no "
+					    "ctnetlink: modprobe nf_conntrack_netlink");
+		if (r == -EINTR)
+			return nb_error_set(err, NB_STATUS_FAILED, EINTR, "busy",
+					    "read the tracked connections: their table kept "
+					    "changing its size: try again");
+		return nb_netlink_error(err, &ack, r, "read the tracked connections");
+	}
+	*ret = dump.list;
+	return 0;
+}
+
+void nb_conntrack_list_clear(struct nb_conntrack_list *list)
+{
+	free(list->items);
+	memset(list, 0, sizeof(*list));
+}
+
+static void put_original(struct nlmsghdr *request, const struct nb_conntrack *entry)
+{
+	struct nlattr *tuple = mnl_attr_nest_start(request, CTA_TUPLE_ORIG);
+	struct nlattr *nest;
+
+	nest = mnl_attr_nest_start(request, CTA_TUPLE_IP);
+	mnl_attr_put_u32(request, CTA_IP_V4_SRC, htonl(entry->original.source));
+	mnl_attr_put_u32(request, CTA_IP_V4_DST, htonl(entry->original.destination));
+	mnl_attr_nest_end(request, nest);
+
+	nest = mnl_attr_nest_start(request, CTA_TUPLE_PROTO);
+	mnl_attr_put_u8(request, CTA_PROTO_NUM, entry->protocol);
+	mnl_attr_put_u16(request, CTA_PROTO_SRC_PORT, htons(entry->original.source_port));
+	mnl_attr_put_u16(request, CTA_PROTO_DST_PORT, htons(entry->original.destination_port));
+	mnl_attr_nest_end(request, nest);
+
+	if (entry->zone_scope == NB_ZONE_ORIGINAL)
+		mnl_attr_put_u16(request, CTA_TUPLE_ZONE, htons(entry->zone));
+	mnl_attr_nest_end(request, tuple);
+}
+
+int nb_conntrack_delete(struct nb_netlink *nl, const struct nb_conntrack *entry,
+			struct nb_netlink_ack *ack)
+{
+	char buffer[256];
+	struct nlmsghdr *request = put_header(buffer, IPCTNL_MSG_CT_DELETE);
+
+	put_original(request, entry);
+	if (entry->has_id)
+		mnl_attr_put_u32(request, CTA_ID, entry->id);
+	if (entry->zone_scope == NB_ZONE_BOTH)
+		mnl_attr_put_u16(request, CTA_ZONE, htons(entry->zone));
+	return nb_netlink_ask(nl, NETLINK_NETFILTER, request, NULL, NULL, ack);
+}

@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Route lookups and the search for default routes, by rtnetlink. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/rtnetlink.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "nat-bridge/route.h"
+
+/* Dumps of a table that somebody changes meanwhile are inconsistent. */
+#define DUMP_ATTEMPTS 10
+
+static int read_route(const struct nlmsghdr *message, void *data)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+	struct nb_route *found = data;
+	struct nlattr *attr;
+
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*route)))
+		return 0;
+	if (route->rtm_type != RTN_UNICAST && route->rtm_type != RTN_LOCAL)
+		return 0;
+	found->local = route->rtm_type == RTN_LOCAL;
+	mnl_attr_for_each(attr, message, sizeof(*route)) {
+		if (mnl_attr_get_type(attr) == RTA_OIF &&
+		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			found->ifindex = (int)mnl_attr_get_u32(attr);
+	}
+	return 0;
+}
+
+/* What fib rules and routes say when they refuse an address. */
+static bool is_refusal(int number)
+{
+	switch (number) {
+	case -ENETUNREACH:  /* no route; throw */
+	case -EHOSTUNREACH: /* unreachable */
+	case -EACCES:	    /* prohibit */
+	case -EINVAL:	    /* blackhole; an address that nobody may have */
+		return true;
+	}
+	return false;
+}
+
+int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
+		    struct nb_error *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct nb_route found = { 0 };
+	struct nb_netlink_ack ack;
+	struct rtmsg *route;
+	int r;
+
+	request->nlmsg_type = RTM_GETROUTE;
+	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	route->rtm_family = AF_INET;
+	route->rtm_dst_len = 32;
+	mnl_attr_put_u32(request, RTA_DST, htonl(address));
+	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_route, &found, &ack);
+	if (r < 0 && !is_refusal(r))
+		return nb_netlink_error(err, &ack, r, "look up a route");
+	*ret = found;
+	return 0;
+}
+
+struct default_search {
+	int ifindex;
+	bool found;
+};
+
+static bool multipath_uses(const struct nlattr *multipath, int ifindex)
+{
+	const struct rtnexthop *hop = mnl_attr_get_payload(multipath);
+	size_t left = mnl_attr_get_payload_len(multipath);
+
+	while (left >= sizeof(*hop) && hop->rtnh_len >= sizeof(*hop) && hop->rtnh_len <= left) {
+		size_t step = RTNH_ALIGN(hop->rtnh_len);
+
+		if (hop->rtnh_ifindex == ifindex)
+			return true;
+		if (step >= left)
+			break;
+		left -= step;
+		hop = (const struct rtnexthop *)((const char *)hop + step);
+	}
+	return false;
+}
+
+static int search_default(const struct nlmsghdr *message, void *data)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+	struct default_search *search = data;
+	struct nlattr *attr;
+
+	if (message->nlmsg_type != RTM_NEWROUTE ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*route)))
+		return 0;
+	if (route->rtm_type != RTN_UNICAST || route->rtm_dst_len > 1)
+		return 0;
+
+	/*
+	 * The kernel chose by device already. Without nexthop_compat_mode a
+	 * route through a nexthop object would not even show it.
+	 */
+	if (message->nlmsg_flags & NLM_F_DUMP_FILTERED) {
+		search->found = true;
+		return 0;
+	}
+	mnl_attr_for_each(attr, message, sizeof(*route)) {
+		switch (mnl_attr_get_type(attr)) {
+		case RTA_OIF:
+			if (mnl_attr_validate(attr, MNL_TYPE_U32) >= 0 &&
+			    (int)mnl_attr_get_u32(attr) == search->ifindex)
+				search->found = true;
+			break;
+		case RTA_MULTIPATH:
+			if (multipath_uses(attr, search->ifindex))
+				search->found = true;
+			break;
+		}
+	}
+	return 0;
+}
+
+static int dump_defaults(struct nb_netlink *nl, unsigned char family, struct default_search *search,
+			 struct nb_netlink_ack *ack)
+{
+	int r = -EINTR;
+
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
+		char buffer[256];
+		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+		struct rtmsg *route;
+
+		request->nlmsg_type = RTM_GETROUTE;
+		request->nlmsg_flags = NLM_F_DUMP;
+		route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+		route->rtm_family = family;
+		/* a filter under NETLINK_GET_STRICT_CHK, ignored without it */
+		mnl_attr_put_u32(request, RTA_OIF, (uint32_t)search->ifindex);
+		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, search_default, search, ack);
+		/* what an inconsistent dump showed was there at some moment */
+		if (search->found)
+			return 0;
+	}
+	return r;
+}
+
+int nb_route_is_default(struct nb_netlink *nl, int ifindex, struct nb_error *err)
+{
+	static const unsigned char families[] = { AF_INET, AF_INET6 };
+	struct default_search search = { .ifindex = ifindex };
+
+	for (size_t i = 0; i < sizeof(families); i++) {
+		struct nb_netlink_ack ack;
+		int r = dump_defaults(nl, families[i], &search, &ack);
+
+		if (search.found)
+			return 1;
+		/* no such device; no table of routes yet; a kernel without IPv6 */
+		if (r < 0 && r != -ENODEV && r != -ENOENT && r != -EOPNOTSUPP && r != -EAFNOSUPPORT)
+			return nb_netlink_error(err, &ack, r, "read the default routes");
+	}
+	return 0;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The desired state of the kernel, built from mappings or from what is there. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "nat-bridge/plan.h"
+
+static int put(struct nb_element_list *elements, struct nb_bridge_list *bridges, const char *name,
+	       const struct nb_mapping *mapping)
+{
+	char comment[NB_ELEMENT_COMMENT];
+	struct nb_bridge *bridge = nb_bridge_put(bridges, name);
+	struct nb_element element = {
+		.target = mapping->target,
+		.port = mapping->port,
+		.protocol = mapping->protocol,
+		.expires = mapping->until * 1000,
+	};
+
+	if (!bridge)
+		return -ENOMEM;
+	nb_comment_add_network(bridge->comment, &mapping->network);
+	strncpy(element.bridge, name, sizeof(element.bridge) - 1);
+	if (mapping->runtime) {
+		nb_comment_runtime(&mapping->network, mapping->external, comment);
+		element.comment = comment;
+	}
+	return nb_element_list_append(elements, &element);
+}
+
+int nb_desired_add(struct nb_desired *desired, const char *bridge, const struct nb_mapping *mapping)
+{
+	return put(&desired->elements, &desired->bridges, bridge, mapping);
+}
+
+int nb_desired_add_pending(struct nb_desired *desired, const char *bridge,
+			   const struct nb_mapping *mapping)
+{
+	return put(&desired->pending, &desired->pending_bridges, bridge, mapping);
+}
+
+int nb_desired_from_state(struct nb_desired *desired, const struct nb_state *state,
+			  bool bare_bridges)
+{
+	for (size_t i = 0; i < state->targets.count; i++) {
+		const struct nb_element *element = &state->targets.items[i];
+		const struct nb_bridge *old = nb_bridge_find(&state->bridges, element->bridge);
+		struct nb_bridge *bridge = nb_bridge_put(&desired->bridges, element->bridge);
+
+		if (!bridge || nb_element_list_append(&desired->elements, element) < 0)
+			return -ENOMEM;
+		if (old && !bridge->comment[0])
+			nb_comment_add_networks(bridge->comment, old->comment);
+	}
+	for (size_t i = 0; bare_bridges && i < state->bridges.count; i++) {
+		const struct nb_bridge *old = &state->bridges.items[i];
+		struct nb_bridge *bridge = nb_bridge_put(&desired->bridges, old->name);
+
+		if (!bridge)
+			return -ENOMEM;
+		if (!bridge->comment[0])
+			nb_comment_add_networks(bridge->comment, old->comment);
+	}
+	return 0;
+}
+
+/* Does @list hold an element of this bridge? Both sorted by bridge. */
+static bool has_bridge(const struct nb_element_list *list, const char *bridge)
+{
+	struct nb_element first = { .protocol = 0 };
+	size_t low = 0, high = list->count;
+
+	strncpy(first.bridge, bridge, sizeof(first.bridge) - 1);
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (nb_element_compare_key(&list->items[middle], &first) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < list->count && strcmp(list->items[low].bridge, bridge) == 0;
+}
+
+void nb_desired_drop(struct nb_desired *desired, const struct nb_element_list *keys)
+{
+	struct nb_element_list *list = &desired->elements;
+	struct nb_bridge_list *bridges = &desired->bridges;
+	size_t kept = 0;
+
+	nb_element_list_sort(list);
+	for (size_t i = 0; i < list->count; i++) {
+		if (nb_element_find(keys, &list->items[i]))
+			free(list->items[i].comment);
+		else
+			list->items[kept++] = list->items[i];
+	}
+	list->count = kept;
+
+	kept = 0;
+	for (size_t i = 0; i < bridges->count; i++) {
+		const char *name = bridges->items[i].name;
+
+		if (has_bridge(list, name) || !has_bridge(keys, name))
+			bridges->items[kept++] = bridges->items[i];
+	}
+	bridges->count = kept;
+}
+
+void nb_desired_finish(struct nb_desired *desired)
+{
+	nb_element_list_sort(&desired->elements);
+	nb_element_list_sort(&desired->pending);
+}
+
+void nb_desired_clear(struct nb_desired *desired)
+{
+	nb_element_list_clear(&desired->elements);
+	nb_element_list_clear(&desired->pending);
+	nb_bridge_list_clear(&desired->bridges);
+	nb_bridge_list_clear(&desired->pending_bridges);
+}

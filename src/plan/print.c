@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* A plan as a script that `nft -f` takes; what nft cannot say stands in comments. */
+#include "nat-bridge/plan.h"
+
+static void print_links(const struct nb_link_step *steps, size_t count, FILE *out)
+{
+	for (size_t i = 0; i < count; i++) {
+		fprintf(out, "# sysctl -w net.ipv4.conf.%s.route_localnet=%u\n", steps[i].name,
+			steps[i].route_localnet);
+		if (steps[i].set_tag)
+			fprintf(out, "# sysctl -w net.ipv4.conf.%s.tag=%u\n", steps[i].name,
+				steps[i].tag);
+	}
+}
+
+static void print_flows(const struct nb_flow_match *matches, size_t count, const char *what,
+			FILE *out)
+{
+	for (size_t i = 0; i < count; i++) {
+		char target[NB_TARGET_SIZE];
+
+		fprintf(out, "# %s: port %u/%s to %s\n", what, matches[i].port,
+			nb_protocol_name(matches[i].protocol),
+			nb_target_format(&matches[i].target, target));
+	}
+}
+
+void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE *out)
+{
+	if (nb_plan_is_empty(plan)) {
+		fputs("# nothing to change\n", out);
+		return;
+	}
+	print_links(plan->close, plan->close_count, out);
+	nb_ops_print(&plan->first, mark, now, out);
+	print_links(plan->enable, plan->enable_count, out);
+	print_flows(plan->started, plan->started_count, "forget untranslated flows", out);
+	print_flows(plan->ended, plan->ended_count, "end the flows", out);
+	print_links(plan->restore, plan->restore_count, out);
+	nb_ops_print(&plan->second, mark, now, out);
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What concerns us in other owners' tables: their input chains, and their DNAT to 127/8. */
+#ifndef NAT_BRIDGE_FOREIGN_H
+#define NAT_BRIDGE_FOREIGN_H
+
+#include <libnftnl/chain.h>
+#include <libnftnl/table.h>
+
+#include "nat-bridge/ruleset.h"
+
+struct nb_foreign_name {
+	uint8_t family;
+	char *table;
+};
+
+/* Tables and chains are fed first; then nb_foreign_read() asks for the rules. */
+struct nb_foreign {
+	struct nb_netlink *nl;
+	uint32_t mark;
+	struct nb_state *state;	       /* receives chains and dnats */
+	struct nb_foreign_name *owned; /* tables that belong to a process */
+	size_t owned_count;
+	struct nb_foreign_name *nat; /* tables with a nat chain in prerouting */
+	size_t nat_count;
+};
+
+int nb_foreign_table(struct nb_foreign *foreign, const struct nftnl_table *table);
+int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain);
+int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error *err);
+void nb_foreign_clear(struct nb_foreign *foreign);
+
+/* Dump the rules of one chain, or of a whole table with @chain NULL. */
+int nb_foreign_dump_rules(struct nb_netlink *nl, uint8_t family, const char *table,
+			  const char *chain, int (*callback)(const struct nlmsghdr *, void *),
+			  void *data, struct nb_error *err);
+
+#endif

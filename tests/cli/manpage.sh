@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The man page and the command table say the same: every command, alias and
+# option of --help is in docs/nat-bridge.8, and the other way round. The same for
+# services, and for the words of error codes in the source.
+set -u
+here=$(cd "$(dirname "$0")" && pwd) || exit 1
+# shellcheck source-path=SCRIPTDIR source=../lib/tap.sh
+. "$here/../lib/tap.sh"
+
+: "${NAT_BRIDGE:?set NAT_BRIDGE to the path of the program to test}"
+top=$here/../..
+page=$top/docs/nat-bridge.8
+
+# section NAME: the source of one section of the page.
+section() {
+	awk -v name="$1" '/^\.Sh / { on = substr($0, 5) == name; next } on' "$page"
+}
+
+# words of .Ic at the head of a command's entry, and behind "Alias:"
+page_commands() {
+	section COMMANDS | sed -n 's/^\.It Ic \([a-z-]*\).*/\1/p' | sort -u
+}
+
+page_aliases() {
+	section COMMANDS | awk '
+		/^\.It Ic / { command = $3 }
+		/^Alias:/ { on = 1; next }
+		on && /^\.Ic / { print command, $2; next }
+		{ on = 0 }' | sort -u
+}
+
+# "json", "n dry-run": .Fl with one more dash is a long option
+page_options() {
+	section OPTIONS | grep '^\.It Fl' | grep -oE 'Fl -[a-z-]+' | sed 's/Fl -//' | sort -u
+}
+
+page_letters() {
+	section OPTIONS | sed -n 's/^\.It Fl \([A-Za-z]\) , Fl -\([a-z-]*\).*/\1 \2/p' | sort -u
+}
+
+# Which commands take an option: "for: add"; none are named for those of every command.
+page_takers() {
+	section OPTIONS | awk '
+		/^\.It Fl/ { name = $0; sub(/.*Fl -/, "", name); sub(/ .*/, "", name); next }
+		/^\.Pq Ic / && name {
+			gsub(/^\.Pq Ic | ,/, "")
+			for (i = 1; i <= NF; i++)
+				print name, $i
+		}
+		{ name = "" }' | sort -u
+}
+
+help_commands() {
+	"$NAT_BRIDGE" --help | awk '/^Commands:/ { on = 1; next } /^$/ { on = 0 } on { print $1 }' |
+		sort -u
+}
+
+help_aliases() {
+	local command
+
+	for command in $(help_commands); do
+		"$NAT_BRIDGE" "$command" --help | sed -n 's/^Also: //p' | tr -d ',' | tr ' ' '\n' |
+			sed "s/^/$command /"
+	done | sort -u
+}
+
+options_of() {
+	"$NAT_BRIDGE" "$@" --help | sed -nE 's/^  (-., |    )--([a-z-]+).*/\2/p' | sort -u
+}
+
+help_options() {
+	local command
+
+	{
+		options_of
+		for command in $(help_commands); do
+			options_of "$command"
+		done
+	} | sort -u
+}
+
+help_letters() {
+	local command
+
+	for command in '' $(help_commands); do
+		# shellcheck disable=SC2086 # no command is no word
+		"$NAT_BRIDGE" $command --help |
+			sed -nE 's/^  -(.), --([a-z-]+).*/\1 \2/p'
+	done | sort -u
+}
+
+# What a command takes beyond the options of every command.
+help_takers() {
+	local command
+
+	for command in $(help_commands); do
+		comm -13 <(options_of) <(options_of "$command") | sed "s/\$/ $command/"
+	done | sort -u
+}
+
+services() {
+	find "$top/rules/presets" -name '*.json' -printf '%f\n' | sed 's/\.json$//' | sort -u
+}
+
+page_services() {
+	section PORT | awk '/^Services:/ { on = 1; next } on && /^\.Li / { print $2 } ' | sort -u
+}
+
+page_codes() {
+	section DIAGNOSTICS | sed -n 's/^\.It Li \([a-z-]*\).*/\1/p' | sort -u
+}
+
+[ -n "$(help_commands)" ] || tap_bail "no commands in the output of --help"
+[ -n "$(help_options)" ] || tap_bail "no options in the output of --help"
+
+is "commands" "$(page_commands)" "$(help_commands)"
+is "aliases" "$(page_aliases)" "$(help_aliases)"
+is "long options" "$(page_options)" "$(help_options)"
+is "short options" "$(page_letters)" "$(help_letters)"
+is "which command takes which option" "$(page_takers)" "$(help_takers)"
+is "services" "$(page_services)" "$(services)"
+
+# An alias does what its command does.
+while read -r command alias; do
+	is "$alias --help is that of $command" "$("$NAT_BRIDGE" "$alias" --help)" \
+		"$("$NAT_BRIDGE" "$command" --help)"
+done < <(help_aliases)
+
+# Codes stand in the source as words of their own; look each one of the page up there.
+for code in $(page_codes); do
+	ok "error code $code is in the source" grep -rqF "\"$code\"" "$top/src"
+done
+
+if command -v mandoc >/dev/null; then
+	# The database of installed pages is the machine's affair.
+	is "mandoc -Tlint" "$(mandoc -Tlint "$page" | grep -v 'mandoc\.db')" ""
+else
+	skip "mandoc -Tlint" "no mandoc here"
+fi
+tap_end

@@ -4,6 +4,7 @@
 Every comparison is made of rounds. A round measures each candidate once, in
 an order that turns from round to round; the ratio is taken within the round,
 and the table shows medians. So a slow moment of the machine hits both sides.
+On the data path the reference is measured before and after each candidate.
 """
 
 import argparse
@@ -182,8 +183,9 @@ class Data:
 
     def __init__(self, options):
         self.options = options
-        self.rounds = 3 if options.quick else 15
-        self.seconds = 0.5 if options.quick else 1.5
+        # Short and many: what disturbs the machine for a second then hits few rounds.
+        self.rounds = 6 if options.quick else 40
+        self.seconds = 0.25 if options.quick else 0.3
         self.servers = []
 
     def lab(self, name):
@@ -233,27 +235,41 @@ class Data:
         within("iptables", "sh", "-c",
                f"echo 1 >/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet")
         time.sleep(0.5)
-        self.candidates = [(name, name, PORT) for name in names]
-        self.candidates.insert(2, ("beside", "one", DIRECT))
+        self.reference = ("direct", PORT)
+        self.candidates = {"bare": ("bare", PORT), "beside": ("one", DIRECT),
+                           "one": ("one", PORT), "many": ("many", PORT),
+                           "iptables": ("iptables", PORT), "socat": ("socat", PORT)}
+        self.names = names
 
     def once(self, mode, netns, port):
         return float(within(f"{netns}-c", self.options.load, mode, HOST, str(port),
                             str(self.seconds), "4").strip())
 
     def measure(self, mode):
-        results = {}
-        for number in range(self.rounds + 1):
-            turn = number % len(self.candidates)
-            for key, netns, port in self.candidates[turn:] + self.candidates[:turn]:
-                value = self.once(mode, netns, port)
-                if number:  # the first round warms up
-                    results.setdefault(key, []).append(value)
-        return results
+        """Of each candidate the rates, and their ratios to the reference around them."""
+        rates = {key: [] for key in self.candidates}
+        ratios = {key: [] for key in self.candidates}
+        rates["direct"] = []
+        self.once(mode, *self.reference)  # warms up
+        before = self.once(mode, *self.reference)
+        for number in range(self.rounds):
+            keys = list(self.candidates)
+            if number % 3:  # these two are far away: fewer rounds suffice
+                keys = keys[:-2]
+            turn = number % len(keys)
+            for key in keys[turn:] + keys[:turn]:
+                value = self.once(mode, *self.candidates[key])
+                after = self.once(mode, *self.reference)
+                rates["direct"].append(after)
+                rates[key].append(value)
+                ratios[key].append(2 * value / (before + after))
+                before = after
+        return rates, ratios
 
     def run(self):
         self.prepare()
         try:
-            new, kept = self.measure("connect"), self.measure("talk")
+            (new, new_ratio), (kept, kept_ratio) = self.measure("connect"), self.measure("talk")
         finally:
             for server in self.servers:
                 try:
@@ -272,24 +288,23 @@ class Data:
         }
         promised = {"one": "≥ 0.97", "many": "as with 1"}
 
-        def ratio(results, key, to="direct"):
-            return median(a / b for a, b in zip(results[key], results[to]))
+        def ratio(ratios, key):
+            return f"{median(ratios[key]):.3f}" if key in ratios else "1"
 
         table(f"The data path, {self.rounds} rounds of {self.seconds} s, 4 clients",
               ["", "new connections/s", "ratio", "exchanges/s on kept ones", "ratio",
                "promised for new ones"],
-              [[label, f"{median(new[key]):,.0f}", f"{ratio(new, key):.3f}",
-                f"{median(kept[key]):,.0f}", f"{ratio(kept, key):.3f}", promised.get(key, "")]
+              [[label, f"{median(new[key]):,.0f}", ratio(new_ratio, key),
+                f"{median(kept[key]):,.0f}", ratio(kept_ratio, key), promised.get(key, "")]
                for key, label in labels.items()])
-        spread = [a / b for a, b in zip(new["beside"], new["direct"])]
-        print(f"\n{COUNT:,} mappings against 1, new connections: "
-              f"{ratio(new, 'many', 'one'):.3f}. Noise: single rounds of one direct bind "
-              f"against the other lie between {min(spread):.2f} and {max(spread):.2f}.")
-        for _, netns, _ in self.candidates:
-            if netns:
-                subprocess.run(["ip", "netns", "del", netns], stderr=subprocess.DEVNULL,
-                               check=False)
-                subprocess.run(["ip", "netns", "del", f"{netns}-c"],
+        for word, ratios in (("new connections", new_ratio), ("exchanges", kept_ratio)):
+            change = median(b / a for a, b in zip(ratios["one"], ratios["many"]))
+            quartiles = statistics.quantiles(ratios["one"], n=4)
+            print(f"\n{word}: {COUNT:,} mappings against 1: {change:.3f}; half of the rounds "
+                  f"with 1 mapping lie between {quartiles[0]:.3f} and {quartiles[2]:.3f}.")
+        for netns in self.names:
+            for name in (netns, f"{netns}-c"):
+                subprocess.run(["ip", "netns", "del", name], stdin=subprocess.DEVNULL,
                                stderr=subprocess.DEVNULL, check=False)
 
 

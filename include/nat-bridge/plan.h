@@ -22,7 +22,7 @@ struct nb_desired {
 	 * guard then stands before the bridge comes back), but nothing is added.
 	 */
 	struct nb_element_list pending;
-	struct nb_bridge_list pending_bridges;
+	struct nb_bridge_list pending_bridges; /* guards that may stay */
 };
 
 /* Add one mapping on @bridge for @network. The element's expiry is the mapping's until. */
@@ -30,6 +30,8 @@ int nb_desired_add(struct nb_desired *desired, const char *bridge,
 		   const struct nb_mapping *mapping);
 int nb_desired_add_pending(struct nb_desired *desired, const char *bridge,
 			   const struct nb_mapping *mapping);
+/* A bridge whose mappings have all expired: its guard may stay, but is not made. */
+int nb_desired_tolerate(struct nb_desired *desired, const char *bridge);
 /* Everything that @state holds, as it is; with @bare_bridges also guards without mappings. */
 int nb_desired_from_state(struct nb_desired *desired, const struct nb_state *state,
 			  bool bare_bridges);

@@ -46,6 +46,11 @@ int nb_element_compare(const struct nb_element *a, const struct nb_element *b);
 /* First element of that key in a sorted list, or NULL. */
 struct nb_element *nb_element_find(const struct nb_element_list *list,
 				   const struct nb_element *key);
+/* The element of that key and that target in a sorted list, or NULL. */
+const struct nb_element *nb_element_find_exact(const struct nb_element_list *list,
+					       const struct nb_element *element);
+/* Does a sorted list hold an element of this bridge? */
+bool nb_element_list_has_bridge(const struct nb_element_list *list, const char *bridge);
 /* Same timeout as far as drift is concerned: both none, or less than 2 s apart. */
 bool nb_element_same_expiry(const struct nb_element *a, const struct nb_element *b);
 

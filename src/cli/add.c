@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "wanted.h"
 
 struct addition {
 	struct nb_network network;
@@ -122,6 +122,9 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	const struct addition *addition = data;
 	int r = check_dnat(run, state, addition);
 
+	if (r == 0 && !run->options.runtime)
+		r = nb_wanted_require_directory(run, state);
+
 	if (r < 0)
 		return r;
 	if (!state->partial) {
@@ -176,7 +179,10 @@ out:
 
 static int collect(struct nb_run *run, struct addition *addition)
 {
-	int64_t until = run->options.duration ? nb_now_ms() / 1000 + run->options.duration : 0;
+	/* whole seconds in the file, and never shorter than was asked for */
+	int64_t until = run->options.duration ?
+				(nb_now_ms() + 999) / 1000 + run->options.duration :
+				0;
 
 	for (size_t i = 0; i < addition->spec_count; i++) {
 		struct nb_mapping mapping =
@@ -262,7 +268,8 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 		.build = build,
 		.commit = commit,
 		.data = addition,
-		.keys = &addition->keys,
+		/* without a rules directory it takes a look at everything that is live */
+		.keys = run->rules.present || run->options.runtime ? &addition->keys : NULL,
 		.read_flags = NB_READ_DNAT,
 	};
 	struct nb_outcome outcome = { 0 };

@@ -195,6 +195,15 @@ struct nb_inventory {
 int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
 		      const struct nb_link_list *links, struct nb_inventory *ret);
 void nb_inventory_clear(struct nb_inventory *inventory);
+/*
+ * The stored network that a word means, with or without its prefix.
+ * Returns 1, 0 if nothing is stored under that name, or -errno.
+ */
+int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inventory,
+			      const char *word, struct nb_network *ret);
+/* Nothing is there under that name: no failure, but the nearest is named. */
+int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
+			     const char *word);
 
 bool nb_mapping_is_expired(const struct nb_mapping *mapping);
 int nb_out_of_memory(struct nb_run *run);

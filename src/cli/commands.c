@@ -31,7 +31,7 @@ const struct nb_command nb_commands[] = {
 	{
 		.name = "list",
 		.aliases = { "ls" },
-		.synopsis = "",
+		.synopsis = "[NETWORK]",
 		.summary = "show what is configured and what is live",
 		.description = "As any user; what only root may see is left out and said so.\n",
 		.run = nb_command_list,
@@ -47,7 +47,7 @@ const struct nb_command nb_commands[] = {
 	{
 		.name = "check",
 		.synopsis = "",
-		.summary = "is the kernel what the rule files say? Changes nothing",
+		.summary = "say whether the kernel is what the rule files say; changes nothing",
 		.description = "Exit status 0: yes. 3: no; each difference is named.\n",
 		.run = nb_command_check,
 	},

@@ -3,23 +3,11 @@
  * Everything that is stored somewhere, side by side: mappings of rule files
  * with what the kernel has of them, and mappings that only the kernel has.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
-
-/* The element of exactly this target in a sorted list, or NULL. */
-static const struct nb_element *find_exact(const struct nb_element_list *list,
-					   const struct nb_element *key)
-{
-	const struct nb_element *found = nb_element_find(list, key);
-	const struct nb_element *end = list->items + list->count;
-
-	for (; found && found < end && nb_element_compare_key(found, key) == 0; found++)
-		if (nb_target_equal(&found->target, &key->target))
-			return found;
-	return NULL;
-}
 
 /* Does the kernel carry the mapping from end to end? */
 static bool is_live(const struct nb_state *state, const struct nb_stored *stored,
@@ -41,8 +29,8 @@ static void judge(const struct nb_state *state, struct nb_stored *stored)
 
 	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
 	if (state && stored->bridge[0]) {
-		target = find_exact(&state->targets, &key);
-		stored->accepted = find_exact(&state->accepted, &key);
+		target = nb_element_find_exact(&state->targets, &key);
+		stored->accepted = nb_element_find_exact(&state->accepted, &key);
 	}
 	if (strcmp(stored->origin, "kernel") == 0)
 		stored->state = "drift";
@@ -153,4 +141,55 @@ void nb_inventory_clear(struct nb_inventory *inventory)
 {
 	free(inventory->items);
 	memset(inventory, 0, sizeof(*inventory));
+}
+
+int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inventory,
+			      const char *word, struct nb_network *ret)
+{
+	const struct nb_network *found = NULL;
+
+	bool qualified = nb_network_is_qualified(word);
+	int r = qualified ? nb_network_parse(word, ret, &run->error) : 0;
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; i < inventory->count; i++) {
+		const struct nb_network *network = &inventory->items[i].mapping.network;
+		char one[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE];
+
+		if (qualified ? nb_network_compare(network, ret) != 0 :
+				strcmp(network->name, word) != 0)
+			continue;
+		if (found && nb_network_compare(found, network) != 0)
+			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "ambiguous",
+					    "%s is ambiguous: name %s or %s", word,
+					    nb_network_format(found, one),
+					    nb_network_format(network, other));
+		found = network;
+	}
+	if (!found)
+		return 0;
+	*ret = *found;
+	return 1;
+}
+
+int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
+			     const char *word)
+{
+	const char **names = calloc(inventory->count + 1, sizeof(*names));
+	const char *colon = strchr(word, ':');
+	size_t nearest;
+
+	if (!names)
+		return nb_out_of_memory(run);
+	for (size_t i = 0; i < inventory->count; i++)
+		names[i] = inventory->items[i].mapping.network.name;
+	nearest = nb_nearest(colon ? colon + 1 : word, names, inventory->count);
+	if (nearest == SIZE_MAX && inventory->count)
+		nearest = 0;
+	nb_warn(&run->warnings, "nothing is mapped on %s%s%s", word,
+		nearest == SIZE_MAX ? "" : "; there are mappings on ",
+		nearest == SIZE_MAX ? "" : names[nearest]);
+	free(names);
+	return 0;
 }

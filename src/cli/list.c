@@ -64,6 +64,28 @@ out:
 	free(found);
 }
 
+/* With a NETWORK only what is stored under that name. */
+static int choose(struct nb_run *run, struct nb_inventory *inventory)
+{
+	struct nb_network network;
+	size_t kept = 0;
+	int r;
+
+	if (run->word_count == 0)
+		return 0;
+	r = nb_inventory_find_network(run, inventory, run->words[0], &network);
+	if (r == 0)
+		r = nb_inventory_warn_absent(run, inventory, run->words[0]);
+	else if (r < 0)
+		return r;
+	else
+		for (size_t i = 0; i < inventory->count; i++)
+			if (nb_network_compare(&inventory->items[i].mapping.network, &network) == 0)
+				inventory->items[kept++] = inventory->items[i];
+	inventory->count = kept;
+	return r < 0 ? r : 0;
+}
+
 static int fill_rows(struct nb_run *run, const struct nb_inventory *inventory, bool visible,
 		     struct nb_row_list *rows)
 {
@@ -104,7 +126,13 @@ int nb_command_list(struct nb_run *run)
 	struct nb_state state = { 0 };
 	int visible = 0, status, r;
 
-	r = nb_run_prepare(run, false);
+	if (run->word_count > 1)
+		r = nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+				 "list takes one NETWORK, or none\nTry: nat-bridge list --help");
+	else
+		r = run->word_count ? nb_resolve_check_word(run, run->words[0]) : 0;
+	if (r == 0)
+		r = nb_run_prepare(run, false);
 	if (r == 0)
 		r = nb_run_read_rules(run);
 	if (r == 0)
@@ -116,6 +144,8 @@ int nb_command_list(struct nb_run *run)
 	if (r >= 0)
 		r = nb_inventory_make(run, visible ? &state : NULL,
 				      visible ? &state.links : &links, &inventory);
+	if (r == 0)
+		r = choose(run, &inventory);
 	if (r == 0)
 		r = fill_rows(run, &inventory, visible, &rows);
 	status = r < 0 ? nb_print_failure(run) : nb_print_list(run, &rows);

@@ -4,6 +4,7 @@
  * before or after the command word and between its arguments.
  */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -55,7 +56,7 @@ static const struct option_row rows[] = {
 	{ "json", 'j', OPTION_FLAG, FIELD(json), NULL, NULL,
 	  "one JSON object on standard output, also on failure" },
 	{ "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL,
-	  "print nothing but errors" },
+	  "print nothing but warnings and errors" },
 	{ "rules", 0, OPTION_TEXT, FIELD(rules), "DIR", NULL,
 	  "rule files (default " NB_DEFAULT_RULES ")" },
 	{ "config", 0, OPTION_TEXT, FIELD(config), "FILE", NULL,
@@ -75,11 +76,14 @@ static bool is_taken_by(const struct option_row *row, const struct nb_command *c
 	return strstr(row->commands, word) != NULL;
 }
 
-static int usage(struct nb_run *run, const char *format, const char *text)
+static __attribute__((format(printf, 2, 3))) int usage(struct nb_run *run, const char *format, ...)
 {
 	char message[400];
+	va_list args;
 
-	snprintf(message, sizeof(message), format, text);
+	va_start(args, format);
+	vsnprintf(message, sizeof(message), format, args);
+	va_end(args);
 	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 			    "%s\nTry: nat-bridge %s%s--help", message,
 			    run->command ? run->command->name : "", run->command ? " " : "");
@@ -104,17 +108,14 @@ static const struct option_row *find_letter(char letter)
 static int unknown(struct nb_run *run, const char *word)
 {
 	const char *names[ROW_COUNT];
-	char message[200];
 	size_t nearest;
 
 	for (size_t i = 0; i < ROW_COUNT; i++)
 		names[i] = rows[i].name;
 	nearest = strncmp(word, "--", 2) == 0 ? nb_nearest(word + 2, names, ROW_COUNT) : SIZE_MAX;
 	if (nearest == SIZE_MAX)
-		return usage(run, "unknown option %s", word);
-	snprintf(message, sizeof(message), "unknown option %%s; did you mean --%s?",
-		 rows[nearest].name);
-	return usage(run, message, word);
+		return usage(run, "unknown option %.100s", word);
+	return usage(run, "unknown option %.100s; did you mean --%s?", word, rows[nearest].name);
 }
 
 static int parse_wait(const char *value, int64_t *ret)
@@ -246,12 +247,9 @@ int nb_options_parse(struct nb_run *run, int argc, char **argv)
 			return r;
 	}
 	for (size_t i = 0; i < ROW_COUNT && run->command; i++) {
-		char message[100];
-
 		if (!given[i] || is_taken_by(&rows[i], run->command))
 			continue;
-		snprintf(message, sizeof(message), "%s does not take --%%s", run->command->name);
-		return usage(run, message, rows[i].name);
+		return usage(run, "%s does not take --%s", run->command->name, rows[i].name);
 	}
 	return 0;
 }

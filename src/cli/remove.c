@@ -40,8 +40,8 @@ static int check_usage(struct nb_run *run)
 	const struct nb_options *options = &run->options;
 	const char *message = NULL;
 
-	if (options->all_networks && (run->word_count > 0 || options->all))
-		message = "remove --all-networks takes no NETWORK, no PORT and no --all";
+	if (options->all_networks && run->word_count > 0)
+		message = "remove --all-networks takes no NETWORK and no PORT";
 	else if (!options->all_networks && run->word_count == 0)
 		message = "remove needs a NETWORK and a PORT (or NETWORK --all, or --all-networks)";
 	else if (options->all && run->word_count > 1)
@@ -52,61 +52,6 @@ static int check_usage(struct nb_run *run)
 		return 0;
 	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 			    "%s\nTry: nat-bridge remove --help", message);
-}
-
-/*
- * The stored network that a word means, with or without its prefix.
- * Returns 1, 0 if nothing is stored under that name, or -errno.
- */
-static int find_network(struct nb_run *run, const struct removal *removal, const char *word,
-			struct nb_network *ret)
-{
-	const struct nb_inventory *inventory = &removal->inventory;
-	const struct nb_network *found = NULL;
-
-	if (nb_network_is_qualified(word)) {
-		int r = nb_network_parse(word, ret, &run->error);
-
-		return r < 0 ? r : 1;
-	}
-	for (size_t i = 0; i < inventory->count; i++) {
-		const struct nb_network *network = &inventory->items[i].mapping.network;
-		char one[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE];
-
-		if (strcmp(network->name, word) != 0)
-			continue;
-		if (found && nb_network_compare(found, network) != 0)
-			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "ambiguous",
-					    "%s is ambiguous: name %s or %s", word,
-					    nb_network_format(found, one),
-					    nb_network_format(network, other));
-		found = network;
-	}
-	if (!found)
-		return 0;
-	*ret = *found;
-	return 1;
-}
-
-/* Nothing is there under that name: no failure, but the nearest is named. */
-static int warn_absent_network(struct nb_run *run, const struct removal *removal, const char *word)
-{
-	const struct nb_inventory *inventory = &removal->inventory;
-	const char **names = calloc(inventory->count + 1, sizeof(*names));
-	size_t nearest;
-
-	if (!names)
-		return nb_out_of_memory(run);
-	for (size_t i = 0; i < inventory->count; i++)
-		names[i] = inventory->items[i].mapping.network.name;
-	nearest = nb_nearest(word, names, inventory->count);
-	if (nearest == SIZE_MAX && inventory->count)
-		nearest = 0;
-	nb_warn(&run->warnings, "nothing is mapped on %s%s%s", word,
-		nearest == SIZE_MAX ? "" : "; there are mappings on ",
-		nearest == SIZE_MAX ? "" : names[nearest]);
-	free(names);
-	return 0;
 }
 
 static void warn_absent_port(struct nb_run *run, const struct removal *removal,
@@ -183,10 +128,10 @@ static int choose(struct nb_run *run, struct removal *removal)
 			removal->chosen[removal->chosen_count++] = &inventory->items[i];
 		return nb_warn_invalid_files(run, NULL, NULL, 0);
 	}
-	r = find_network(run, removal, run->words[0], &network);
+	r = nb_inventory_find_network(run, inventory, run->words[0], &network);
 	if (r < 0)
 		return r;
-	if (r == 0) {
+	if (r == 0 && !nb_network_is_qualified(run->words[0])) {
 		/* it may still be in a file that cannot be read */
 		memset(&network, 0, sizeof(network));
 		snprintf(network.name, sizeof(network.name), "%s", run->words[0]);
@@ -194,14 +139,14 @@ static int choose(struct nb_run *run, struct removal *removal)
 	if (nb_warn_invalid_files(run, &network, removal->specs, removal->spec_count) < 0)
 		return -EINVAL;
 	if (r == 0)
-		return warn_absent_network(run, removal, run->words[0]);
+		return nb_inventory_warn_absent(run, inventory, run->words[0]);
 	if (!run->options.all)
 		return choose_ports(run, removal, &network);
 	for (size_t i = 0; i < inventory->count; i++)
 		if (nb_network_compare(&inventory->items[i].mapping.network, &network) == 0)
 			removal->chosen[removal->chosen_count++] = &inventory->items[i];
 	if (removal->chosen_count == 0)
-		return warn_absent_network(run, removal, run->words[0]);
+		return nb_inventory_warn_absent(run, inventory, run->words[0]);
 	return 0;
 }
 
@@ -317,7 +262,6 @@ static int fill_report(struct nb_run *run, const struct removal *removal,
 			.mapping = &stored->mapping,
 			.bridge = stored->link ? stored->bridge : NULL,
 			.origin = stored->origin,
-			.state = stored->state,
 		};
 
 		if (nb_row_append(&report->mappings, &row) < 0)

@@ -31,6 +31,12 @@ int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, con
 	char why[256];
 	int r;
 
+	/* the guard on it would drop all traffic of the host with itself */
+	if (link && link->loopback)
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EINVAL, "loopback",
+				    "%s is the loopback device: what runs on the host reaches "
+				    "127.0.0.1 without a mapping",
+				    bridge);
 	if (!link || external)
 		return 0;
 	if (!nb_link_is_private(links, link, why, sizeof(why)))

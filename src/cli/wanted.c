@@ -120,6 +120,71 @@ static int add_mapping(struct nb_run *run, const struct nb_state *state,
 	return 0;
 }
 
+/* The time of a mapping ran out: the kernel took its elements, and the guard may stay. */
+static int tolerate(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		    const struct nb_mapping *mapping)
+{
+	char bridge[NB_IFNAME_SIZE], why[128];
+
+	if (nb_resolve(&mapping->network, &state->links, bridge, why, sizeof(why)) &&
+	    nb_desired_tolerate(desired, bridge) < 0)
+		return nb_out_of_memory(run);
+	return 0;
+}
+
+static bool is_mentioned(const struct nb_run *run, const struct nb_network *network, uint16_t port)
+{
+	for (size_t i = 0; i < run->rules.file_count; i++) {
+		const struct nb_rule_file *file = &run->rules.files[i];
+
+		if (!file->valid && nb_rules_invalid_mentions(&run->rules, file, network, port))
+			return true;
+	}
+	return false;
+}
+
+/* Take over an element of the kernel as it is. */
+static int keep_element(struct nb_desired *desired, const struct nb_element *element,
+			const struct nb_network *network)
+{
+	struct nb_bridge *bridge = nb_bridge_put(&desired->bridges, element->bridge);
+
+	if (!bridge)
+		return -ENOMEM;
+	nb_comment_add_network(bridge->comment, network);
+	return nb_element_list_append(&desired->elements, element);
+}
+
+/*
+ * --keep-going: a stray byte in a file must not revoke what is live. What an
+ * invalid file may still want stays until the file can be read.
+ */
+static int keep_mentioned(struct nb_run *run, const struct nb_state *state,
+			  struct nb_desired *desired)
+{
+	struct nb_element_list known = { 0 };
+	struct nb_network network, runtime;
+	bool external;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < desired->elements.count; i++)
+		r = nb_element_list_append(&known, &desired->elements.items[i]);
+	nb_element_list_sort(&known);
+	for (size_t i = 0; r == 0 && i < state->targets.count; i++) {
+		const struct nb_element *element = &state->targets.items[i];
+		const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
+
+		if (nb_comment_is_runtime(element->comment, &runtime, &external) ||
+		    nb_element_find(&known, element) || !bridge ||
+		    !nb_comment_first_network(bridge->comment, &network) ||
+		    !is_mentioned(run, &network, element->port))
+			continue;
+		r = keep_element(desired, element, &network);
+	}
+	nb_element_list_clear(&known);
+	return r < 0 ? nb_out_of_memory(run) : 0;
+}
+
 /* Runtime mappings stay, unless a rule file has taken over their key. */
 static int add_runtime(struct nb_run *run, const struct nb_state *state,
 		       struct nb_desired *desired, struct nb_wanted *wanted)
@@ -160,23 +225,13 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state,
 			continue;
 		}
 		/* the element itself, so that its expiry is not rounded to seconds */
-		r = nb_element_list_append(&desired->elements, element);
-		if (r == 0) {
-			struct nb_bridge *bridge =
-				nb_bridge_put(&desired->bridges, element->bridge);
-
-			if (!bridge)
-				r = -ENOMEM;
-			else
-				nb_comment_add_network(bridge->comment, &mapping.network);
-		}
+		r = keep_element(desired, element, &mapping.network);
 	}
 	nb_element_list_clear(&taken);
 	return r < 0 ? nb_out_of_memory(run) : 0;
 }
 
-/* The rules directory is gone while its mappings are live: that is a mistake, not a wish. */
-static int require_directory(struct nb_run *run, const struct nb_state *state)
+int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state)
 {
 	struct nb_network network;
 	bool external;
@@ -200,7 +255,7 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	const struct nb_mapping_list *mappings = &run->rules.mappings;
 	struct verdict last = { .bridge = "" };
 	struct nb_wanted *wanted = data;
-	int r = require_directory(run, state);
+	int r = nb_wanted_require_directory(run, state);
 
 	nb_wanted_clear(wanted);
 	wanted->bridges = calloc(mappings->count + 1, sizeof(*wanted->bridges));
@@ -209,10 +264,15 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	for (size_t i = 0; r == 0 && i < mappings->count; i++) {
 		const struct nb_mapping *mapping = &mappings->items[i];
 
-		if (!mapping->enabled || nb_mapping_is_expired(mapping))
+		if (!mapping->enabled)
 			continue;
-		r = add_mapping(run, state, desired, wanted, mapping, &last);
+		if (nb_mapping_is_expired(mapping))
+			r = tolerate(run, state, desired, mapping);
+		else
+			r = add_mapping(run, state, desired, wanted, mapping, &last);
 	}
+	if (r == 0 && nb_rules_invalid(&run->rules))
+		r = keep_mentioned(run, state, desired);
 	if (r == 0)
 		r = add_runtime(run, state, desired, wanted);
 	if (r == 0)

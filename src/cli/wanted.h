@@ -25,6 +25,8 @@ void nb_wanted_clear(struct nb_wanted *wanted);
 
 /* Without --keep-going: the first invalid file as the error, the others as warnings. */
 int nb_wanted_require_valid(struct nb_run *run);
+/* The rules directory is gone while its mappings are live: that is a mistake, not a wish. */
+int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state);
 /* --strict: a pending mapping is the error. */
 int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted);
 

@@ -9,6 +9,11 @@
 
 #include "text.h"
 
+/* gcc 12 takes what an element of an array owns for leaked when the index is no constant. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
+
 static void format_line(char *to, size_t size, const char *format, va_list arguments)
 	__attribute__((format(printf, 3, 0)));
 
@@ -24,38 +29,33 @@ static void format_line(char *to, size_t size, const char *format, va_list argum
 int nb_error_set(struct nb_error *err, enum nb_status status, int number, const char *code,
 		 const char *format, ...)
 {
-	char message[sizeof(err->message)];
+	struct nb_error filled = { .status = status, .number = number };
 	va_list arguments;
 
 	if (!err)
 		return number > 0 ? -number : -EINVAL;
 	/* Not straight into err: the arguments may point into it. */
 	va_start(arguments, format);
-	format_line(message, sizeof(message), format, arguments);
+	format_line(filled.message, sizeof(filled.message), format, arguments);
 	va_end(arguments);
-
-	err->status = status;
-	err->number = number;
-	nb_copy_line(err->code, sizeof(err->code), code);
-	memcpy(err->message, message, sizeof(err->message));
-	err->file[0] = '\0';
-	err->line = 0;
-	err->key[0] = '\0';
+	nb_copy_line(filled.code, sizeof(filled.code), code);
+	*err = filled;
 	return number > 0 ? -number : -EINVAL;
 }
 
 void nb_error_prefix(struct nb_error *err, const char *format, ...)
 {
-	char text[sizeof(err->message)];
-	char whole[2 * sizeof(err->message) + 2];
+	char whole[2048];
 	va_list arguments;
+	size_t length;
 
 	if (!err)
 		return;
 	va_start(arguments, format);
-	format_line(text, sizeof(text), format, arguments);
+	format_line(whole, sizeof(whole) / 2, format, arguments);
 	va_end(arguments);
-	snprintf(whole, sizeof(whole), "%s: %s", text, err->message);
+	length = strlen(whole);
+	snprintf(whole + length, sizeof(whole) - length, ": %s", err->message);
 	nb_copy_line(err->message, sizeof(err->message), whole);
 }
 
@@ -63,7 +63,6 @@ void nb_warn(struct nb_warnings *warnings, const char *format, ...)
 {
 	char text[1024];
 	va_list arguments;
-	char *item;
 
 	if (!warnings)
 		return;
@@ -83,9 +82,9 @@ void nb_warn(struct nb_warnings *warnings, const char *format, ...)
 			return;
 		warnings->items = items;
 	}
-	item = strdup(text);
-	if (item)
-		warnings->items[warnings->count++] = item;
+	warnings->items[warnings->count] = strdup(text);
+	if (warnings->items[warnings->count])
+		warnings->count++;
 }
 
 void nb_warnings_clear(struct nb_warnings *warnings)

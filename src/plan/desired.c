@@ -40,6 +40,11 @@ int nb_desired_add_pending(struct nb_desired *desired, const char *bridge,
 	return put(&desired->pending, &desired->pending_bridges, bridge, mapping);
 }
 
+int nb_desired_tolerate(struct nb_desired *desired, const char *bridge)
+{
+	return nb_bridge_put(&desired->pending_bridges, bridge) ? 0 : -ENOMEM;
+}
+
 int nb_desired_from_state(struct nb_desired *desired, const struct nb_state *state,
 			  bool bare_bridges)
 {
@@ -65,24 +70,6 @@ int nb_desired_from_state(struct nb_desired *desired, const struct nb_state *sta
 	return 0;
 }
 
-/* Does @list hold an element of this bridge? Both sorted by bridge. */
-static bool has_bridge(const struct nb_element_list *list, const char *bridge)
-{
-	struct nb_element first = { .protocol = 0 };
-	size_t low = 0, high = list->count;
-
-	strncpy(first.bridge, bridge, sizeof(first.bridge) - 1);
-	while (low < high) {
-		size_t middle = low + (high - low) / 2;
-
-		if (nb_element_compare_key(&list->items[middle], &first) < 0)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < list->count && strcmp(list->items[low].bridge, bridge) == 0;
-}
-
 void nb_desired_drop(struct nb_desired *desired, const struct nb_element_list *keys)
 {
 	struct nb_element_list *list = &desired->elements;
@@ -102,7 +89,7 @@ void nb_desired_drop(struct nb_desired *desired, const struct nb_element_list *k
 	for (size_t i = 0; i < bridges->count; i++) {
 		const char *name = bridges->items[i].name;
 
-		if (has_bridge(list, name) || !has_bridge(keys, name))
+		if (nb_element_list_has_bridge(list, name) || !nb_element_list_has_bridge(keys, name))
 			bridges->items[kept++] = bridges->items[i];
 	}
 	bridges->count = kept;

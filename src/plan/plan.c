@@ -231,6 +231,18 @@ static int collect_wanted(struct planner *p, struct nb_error *err)
 		if (old)
 			nb_comment_add_networks(bridge->comment, old->comment);
 	}
+	for (size_t i = 0; i < desired->pending_bridges.count; i++) {
+		const char *name = desired->pending_bridges.items[i].name;
+		const struct nb_bridge *old = nb_bridge_find(&p->state->bridges, name);
+		struct nb_bridge *bridge;
+
+		if (!old || p->state->table != NB_TABLE_SOUND)
+			continue;
+		bridge = nb_bridge_put(&plan->bridges, name);
+		if (!bridge)
+			return -ENOMEM;
+		nb_comment_add_networks(bridge->comment, old->comment);
+	}
 	nb_element_list_sort(&plan->elements);
 	r = merge_elements(&plan->elements, err);
 	if (r < 0)
@@ -402,10 +414,17 @@ static void word_difference(struct planner *p, const struct difference *d,
 	char ours[NB_TARGET_SIZE], theirs[NB_TARGET_SIZE];
 	const char *protocol;
 
-	if (!p->explain)
+	/* of a damaged table the damage is said, not each mapping */
+	if (!p->explain || (p->replace && exists(p)))
 		return;
 	protocol = nb_protocol_name(one->protocol);
-	if (!have)
+	if (!have && !nb_element_find_exact(&p->state->targets, want) &&
+	    !nb_element_find_exact(&p->state->accepted, want)) {
+		/* said once, not for each set */
+		if (d->delete == NB_OP_TARGET_DELETE)
+			find(p, one->bridge, "mapping %s %u/%s to %s is missing", one->bridge,
+			     one->port, protocol, nb_target_format(&one->target, ours));
+	} else if (!have)
 		find(p, one->bridge, "mapping %s %u/%s to %s is missing in %s", one->bridge,
 		     one->port, protocol, nb_target_format(&one->target, ours), d->set);
 	else if (!want)
@@ -481,18 +500,6 @@ static void plan_elements(struct planner *p)
 	plan_set(p, &accepted, false);
 }
 
-static const struct nb_element *find_exact(const struct nb_element_list *list,
-					   const struct nb_element *element)
-{
-	const struct nb_element *found = nb_element_find(list, element);
-	const struct nb_element *end = list->items + list->count;
-
-	for (; found && found < end && nb_element_compare_key(found, element) == 0; found++)
-		if (nb_target_equal(&found->target, &element->target))
-			return found;
-	return NULL;
-}
-
 static void plan_flows(struct planner *p)
 {
 	const struct nb_state *state = p->state;
@@ -501,16 +508,16 @@ static void plan_flows(struct planner *p)
 	for (size_t i = 0; i < plan->elements.count; i++) {
 		const struct nb_element *element = &plan->elements.items[i];
 
-		if (element->protocol == IPPROTO_UDP && !find_exact(&state->targets, element))
+		if (element->protocol == IPPROTO_UDP && !nb_element_find_exact(&state->targets, element))
 			add_match(p, &plan->started, &plan->started_count, element);
 	}
 	for (size_t i = 0; i < state->targets.count; i++)
-		if (!find_exact(&plan->elements, &state->targets.items[i]))
+		if (!nb_element_find_exact(&plan->elements, &state->targets.items[i]))
 			add_match(p, &plan->ended, &plan->ended_count, &state->targets.items[i]);
 	for (size_t i = 0; i < state->accepted.count; i++) {
 		const struct nb_element *element = &state->accepted.items[i];
 
-		if (!find_exact(&plan->elements, element) && !find_exact(&state->targets, element))
+		if (!nb_element_find_exact(&plan->elements, element) && !nb_element_find_exact(&state->targets, element))
 			add_match(p, &plan->ended, &plan->ended_count, element);
 	}
 }
@@ -609,7 +616,9 @@ static void plan_links(struct planner *p)
 			add_link_step(p, &plan->close, &plan->close_count, link, previous, true, 0);
 		}
 		if (wanted) {
-			plan_wanted_link(p, link);
+			/* a guard that may stay needs no way in */
+			if (nb_element_list_has_bridge(&plan->elements, link->name))
+				plan_wanted_link(p, link);
 			continue;
 		}
 		if (state->partial || !is_guarded(p, link->name))

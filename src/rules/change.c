@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What a change says: edits by key, and the contents of each file that they touch. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* asprintf */
-#endif
 #include "change.h"
 
 #include <errno.h>
@@ -10,6 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* gcc 12 takes what an element of an array owns for leaked when the index is no constant. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
 
 static struct nb_change *change_new(const struct nb_rules *rules, bool remove)
 {

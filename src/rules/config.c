@@ -68,7 +68,7 @@ static int read_mark(struct nb_scan *scan, const struct nb_scan_value *value, ui
 static int read_member(struct nb_scan *scan, const char *key, unsigned int line, void *data)
 {
 	struct parser *parser = data;
-	struct nb_scan_value value;
+	struct nb_scan_value value = { 0 };
 	size_t i;
 	int r;
 

@@ -219,7 +219,7 @@ static int read_comment(struct nb_scan *scan, const struct nb_scan_value *value,
 			struct nb_mapping *mapping)
 {
 	const char *why;
-	char text[NB_COMMENT_SIZE];
+	char text[NB_COMMENT_SIZE] = "";
 	int r = copy_string(scan, value, text, sizeof(text));
 
 	if (r)
@@ -234,7 +234,7 @@ static int read_member(struct nb_scan *scan, const char *key, unsigned int line,
 {
 	struct parser *parser = data;
 	struct nb_mapping *mapping = &parser->mapping;
-	struct nb_scan_value value;
+	struct nb_scan_value value = { 0 };
 	size_t i;
 	int r;
 
@@ -364,7 +364,7 @@ static int read_file_member(struct nb_scan *scan, const char *key, unsigned int 
 {
 	struct parser *parser = data;
 	struct nb_rule_file *file = &parser->reading->rules->files[parser->file];
-	struct nb_scan_value value;
+	struct nb_scan_value value = { 0 };
 	size_t i;
 	int r;
 

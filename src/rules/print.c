@@ -22,7 +22,6 @@ static void print_mapping(FILE *stream, const struct nb_mapping *mapping)
 {
 	char network[NB_NETWORK_SIZE];
 	char target[NB_TARGET_SIZE];
-	char until[NB_TIME_SIZE];
 
 	fprintf(stream,
 		"    {\n"
@@ -34,9 +33,12 @@ static void print_mapping(FILE *stream, const struct nb_mapping *mapping)
 		nb_protocol_name(mapping->protocol), nb_target_format(&mapping->target, target));
 	if (!mapping->enabled)
 		fputs(",\n      \"enabled\": false", stream);
-	if (mapping->until)
+	if (mapping->until) {
+		char until[NB_TIME_SIZE];
+
 		fprintf(stream, ",\n      \"until\": \"%s\"",
 			nb_time_format(mapping->until, until));
+	}
 	if (mapping->external)
 		fputs(",\n      \"external\": true", stream);
 	if (mapping->comment) {

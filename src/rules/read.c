@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reads a rules directory, and answers questions about what was read. */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* asprintf, memmem */
-#endif
 #include "parse.h"
 
 #include <dirent.h>
@@ -11,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+/* gcc 12 takes what an element of an array owns for leaked when the index is no constant. */
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wanalyzer-malloc-leak"
+#endif
 
 int nb_rules_out_of_memory(struct nb_error *err)
 {
@@ -286,12 +288,9 @@ static bool holds_number(const char *text, size_t length, const char *number)
 bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rule_file *file,
 			       const struct nb_network *network, uint16_t port)
 {
-	char number[8];
 	struct stat st;
-	size_t length = 0;
 	char *text = NULL;
 	bool mentions;
-	ssize_t n;
 	char *path;
 	int fd = -1;
 
@@ -306,6 +305,10 @@ bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rul
 	if (mentions && st.st_size <= (off_t)NB_FILE_MAX)
 		text = malloc((size_t)st.st_size + 1);
 	if (text) {
+		char number[8];
+		size_t length = 0;
+		ssize_t n;
+
 		while ((n = read(fd, text + length, (size_t)st.st_size - length)) > 0)
 			length += (size_t)n;
 		snprintf(number, sizeof(number), "%u", port);

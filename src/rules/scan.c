@@ -26,12 +26,11 @@ int nb_scan_fail(struct nb_scan *scan, unsigned int line, const char *format, ..
 {
 	char text[512];
 	va_list arguments;
-	int r;
 
 	va_start(arguments, format);
 	vsnprintf(text, sizeof(text), format, arguments);
 	va_end(arguments);
-	r = nb_error_set(scan->err, NB_STATUS_USAGE, EINVAL, scan->code, "%s", text);
+	nb_error_set(scan->err, NB_STATUS_USAGE, EINVAL, scan->code, "%s", text);
 	if (scan->err) {
 		char key[2 * NB_SCAN_KEY + 32];
 
@@ -40,7 +39,7 @@ int nb_scan_fail(struct nb_scan *scan, unsigned int line, const char *format, ..
 		nb_copy_line(scan->err->key, sizeof(scan->err->key), key);
 		scan->err->line = line;
 	}
-	return r;
+	return -EINVAL;
 }
 
 /* What stands at the cursor, for messages. */
@@ -201,7 +200,7 @@ static int scan_string(struct nb_scan *scan, struct nb_scan_value *ret)
 					    "a string holds the raw control character 0x%02x; take "
 					    "it out",
 					    byte);
-		size = nb_utf8_sequence(scan->at, (size_t)(scan->end - scan->at));
+		size = byte < 0x80 ? 1 : nb_utf8_sequence(scan->at, (size_t)(scan->end - scan->at));
 		if (!size)
 			return nb_scan_fail(scan, scan->line,
 					    "a string holds the byte 0x%02x, which is no UTF-8; "
@@ -319,7 +318,7 @@ bool nb_scan_next_is(struct nb_scan *scan, enum nb_scan_type type)
 
 static int skip_member(struct nb_scan *scan, const char *key, unsigned int line, void *data)
 {
-	struct nb_scan_value value;
+	struct nb_scan_value value = { 0 };
 
 	(void)key;
 	(void)line;
@@ -372,7 +371,7 @@ static int enter(struct nb_scan *scan, char c)
 /* The next key, decoded and cut, and its colon. */
 static int scan_key(struct nb_scan *scan, char *key, unsigned int *ret_line)
 {
-	struct nb_scan_value value;
+	struct nb_scan_value value = { .text = "" };
 	int r;
 
 	skip_blanks(scan);
@@ -404,9 +403,7 @@ int nb_scan_members(struct nb_scan *scan,
 				  void *data),
 		    void *data)
 {
-	char key[NB_SCAN_KEY];
 	char *place = NULL;
-	unsigned int line = 0;
 	int r = enter(scan, '{');
 
 	if (r)
@@ -417,6 +414,9 @@ int nb_scan_members(struct nb_scan *scan,
 		place = scan->member;
 	if (!take(scan, '}')) {
 		do {
+			char key[NB_SCAN_KEY];
+			unsigned int line = 0;
+
 			if (place)
 				place[0] = '\0';
 			r = scan_key(scan, key, &line);

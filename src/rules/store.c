@@ -12,9 +12,6 @@
  *
  * Each step can be undone, so that of several files all change or none.
  */
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE /* renameat2, syncfs */
-#endif
 #include "change.h"
 
 #include <dirent.h>
@@ -422,12 +419,12 @@ static int forget_gone(struct nb_change *change, struct nb_error *err)
 
 int nb_change_commit(struct nb_change *change, struct nb_error *err)
 {
-	int r;
-
 	if (change->state != NB_CHANGE_PREPARED)
 		return nb_error_set(err, NB_STATUS_FAILED, EINVAL, "write",
 				    "the change is not prepared");
 	if (change->file_count) {
+		int r;
+
 		if (change->remove)
 			r = forget_gone(change, err);
 		else

@@ -95,6 +95,35 @@ struct nb_element *nb_element_find(const struct nb_element_list *list, const str
 	return NULL;
 }
 
+const struct nb_element *nb_element_find_exact(const struct nb_element_list *list,
+					       const struct nb_element *element)
+{
+	const struct nb_element *found = nb_element_find(list, element);
+	const struct nb_element *end = list->items + list->count;
+
+	for (; found && found < end && nb_element_compare_key(found, element) == 0; found++)
+		if (nb_target_equal(&found->target, &element->target))
+			return found;
+	return NULL;
+}
+
+bool nb_element_list_has_bridge(const struct nb_element_list *list, const char *bridge)
+{
+	struct nb_element first = { .protocol = 0 };
+	size_t low = 0, high = list->count;
+
+	strncpy(first.bridge, bridge, sizeof(first.bridge) - 1);
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (nb_element_compare_key(&list->items[middle], &first) < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < list->count && strcmp(list->items[low].bridge, bridge) == 0;
+}
+
 bool nb_element_same_expiry(const struct nb_element *a, const struct nb_element *b)
 {
 	int64_t apart = a->expires - b->expires;

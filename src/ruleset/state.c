@@ -37,11 +37,14 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* A conflict is what asking again can cure. */
+/*
+ * A conflict is what asking again can cure; so is a table, chain or set that
+ * was there a moment ago.
+ */
 static int word_failure(struct nb_error *err, const struct nb_netlink_ack *ack, int number,
 			const char *what)
 {
-	if (number == -EINTR || number == -ERESTART || number == -EBUSY) {
+	if (number == -EINTR || number == -ERESTART || number == -EBUSY || number == -ENOENT) {
 		nb_netlink_error(err, ack, -ERESTART, what);
 		return -EAGAIN;
 	}
@@ -102,6 +105,7 @@ struct reader {
 	struct nb_structure structure;
 	struct nb_foreign foreign;
 	bool table_seen;
+	bool dormant; /* its hooks are switched off */
 	bool schema_seen;
 	unsigned int schema;
 	int64_t now;
@@ -143,6 +147,8 @@ static int read_table(const struct nlmsghdr *message, void *data)
 	if (nftnl_table_get_u32(table, NFTNL_TABLE_FAMILY) == NFPROTO_INET &&
 	    strcmp(nftnl_table_get_str(table, NFTNL_TABLE_NAME), NB_TABLE_NAME) == 0) {
 		reader->table_seen = true;
+		reader->dormant = nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS) &
+				  NFT_TABLE_F_DORMANT;
 		userdata = nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &length);
 		if (userdata)
 			nftnl_udata_parse(userdata, length, get_schema, reader);
@@ -394,6 +400,8 @@ static void judge_schema(struct reader *reader)
 		state->table = NB_TABLE_SOUND;
 	if (state->table == NB_TABLE_DAMAGED)
 		snprintf(state->damage, sizeof(state->damage), "the schema comment is missing");
+	else if (state->table == NB_TABLE_SOUND && reader->dormant)
+		snprintf(state->damage, sizeof(state->damage), "it is dormant");
 	else if (state->table != NB_TABLE_SOUND)
 		snprintf(state->damage, sizeof(state->damage), "it has schema %u, this is %d",
 			 reader->schema, NB_SCHEMA);

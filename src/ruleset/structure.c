@@ -99,6 +99,22 @@ void nb_structure_set(struct nb_structure *structure, const struct nftnl_set *se
 	damaged(structure, "set %s is not ours", name);
 }
 
+/* What the kernel fills in and a request leaves out. */
+static void default_u32(struct nftnl_expr *expr, uint16_t attr, uint32_t value)
+{
+	if (!nftnl_expr_is_set(expr, attr))
+		nftnl_expr_set_u32(expr, attr, value);
+}
+
+static void level_nat(struct nftnl_expr *expr)
+{
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FLAGS, 0);
+	default_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MAX,
+		    nftnl_expr_get_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MIN));
+	default_u32(expr, NFTNL_EXPR_NAT_REG_PROTO_MAX,
+		    nftnl_expr_get_u32(expr, NFTNL_EXPR_NAT_REG_PROTO_MIN));
+}
+
 struct printer {
 	char *buffer;
 	size_t size;
@@ -116,11 +132,12 @@ static int print_expression(struct nftnl_expr *expr, void *data)
 		nftnl_expr_set_u64(expr, NFTNL_EXPR_CTR_PACKETS, 0);
 		nftnl_expr_set_u64(expr, NFTNL_EXPR_CTR_BYTES, 0);
 	} else if (strcmp(name, "nat") == 0) {
-		nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_FLAGS, 0);
+		level_nat(expr);
 	} else if (strcmp(name, "lookup") == 0) {
 		const char *set = nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET);
 		struct nb_structure *structure = printer->structure;
 
+		default_u32(expr, NFTNL_EXPR_LOOKUP_FLAGS, 0);
 		if (set && strncmp(set, "__set", 5) == 0) {
 			if (structure && structure->anonymous_count < 8)
 				snprintf(structure->anonymous[structure->anonymous_count++],

@@ -598,6 +598,8 @@ def external(make, device, undo, allowed):
             lab.good("apply")
             expect(lab.json("check").get("in_sync"), "in sync")
             lab.good("remove", device, "8088")
+        else:
+            expect(result.rc == 1, f"--allow-external: {result}")
         expect_eq((lab.ruleset(), lab.conf(device, "route_localnet")), ("", 0), "nothing is left")
     finally:
         subprocess.run(undo, shell=True, capture_output=True)

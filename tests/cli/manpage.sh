@@ -112,6 +112,19 @@ page_codes() {
 	section DIAGNOSTICS | sed -n 's/^\.It Li \([a-z-]*\).*/\1/p' | sort -u
 }
 
+# The word of each error in the source: the first text of nb_error_set(), of what wraps it.
+source_codes() {
+	find "$top/src" -name '*.[ch]' -print0 | xargs -0 cat | tr '\n\t' '  ' | {
+		local text
+
+		text=$(cat)
+		grep -oE 'nb_error_set\([^"()]*(\([^()]*\)[^"()]*)*"[a-z-]+",' <<<"$text"
+		grep -oE '(ret_code = |NB_STATUS_[A-Z]+, )"[a-z-]+"' <<<"$text"
+		grep -oE 'nb_scan_begin\([^"]*"[a-z-]+",' <<<"$text"
+		grep -oE '\? "[a-z-]+" : "[a-z-]+", *"cannot' <<<"$text" | sed 's/, *"cannot//'
+	} | grep -oE '"[a-z-]+"' | tr -d '"' | sort -u
+}
+
 [ -n "$(help_commands)" ] || tap_bail "no commands in the output of --help"
 [ -n "$(help_options)" ] || tap_bail "no options in the output of --help"
 
@@ -128,10 +141,7 @@ while read -r command alias; do
 		"$("$NAT_BRIDGE" "$command" --help)"
 done < <(help_aliases)
 
-# Codes stand in the source as words of their own; look each one of the page up there.
-for code in $(page_codes); do
-	ok "error code $code is in the source" grep -rqF "\"$code\"" "$top/src"
-done
+is "error codes" "$(page_codes)" "$(source_codes)"
 
 if command -v mandoc >/dev/null; then
 	# The database of installed pages is the machine's affair.

@@ -52,7 +52,7 @@ void run(const char *format, ...)
 static _Noreturn void skip(const char *why)
 {
 	printf("skipped: %s\n", why);
-	exit(getenv("NB_TEST_NO_SKIP") ? 1 : 77);
+	exit(getenv("NB_FORBID_SKIP") ? 1 : 77);
 }
 
 /* --- the lab --- */

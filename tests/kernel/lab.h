@@ -47,7 +47,7 @@ void check(bool ok, const char *condition, const char *function, int line);
 _Noreturn void stop(const char *what);
 void run(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
-/* Build the lab, or exit with 77: skipped (1 if NB_TEST_NO_SKIP is set). */
+/* Build the lab, or exit with 77: skipped (1 if NB_FORBID_SKIP is set). */
 void build_lab(void);
 /* Take it down and return the exit status. */
 int finish_lab(void);

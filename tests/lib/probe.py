@@ -13,6 +13,7 @@ probe.py [OPTION...] KIND:ADDRESS:PORT...           dial them all at the same ti
   --timeout S (0.4)   --tries N (2)   --source ADDRESS:PORT   --show (the answer, too)
   --send TEXT         --size N (pad the request to N bytes; wants it back, or its length)
   --bytes N (TCP: ask for N bytes and count them)   --no-wait (UDP: send and exit)
+  --mark N (SO_MARK)
 probe.py hold SOCKET [--source A:P] KIND:ADDRESS:PORT   dial, then stay in the background;
                                                   prints the pid once the first answer is here
 probe.py ask SOCKET ping | state | count           what that connection does now
@@ -25,6 +26,8 @@ import socket
 import sys
 import threading
 import time
+
+SO_MARK = 36
 
 WORDS = {
     ConnectionRefusedError: "refused",
@@ -47,13 +50,15 @@ def parse_address(text):
 
 class Options:
     timeout, tries, source, show, send = 0.4, 2, None, False, "hello"
-    size, bytes, wait = 0, 0, True
+    size, bytes, wait, mark = 0, 0, True, 0
 
 
 def dial(kind, address, options):
     tcp = kind == "tcp"
     sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM)
     sock.settimeout(options.timeout)
+    if options.mark:
+        sock.setsockopt(socket.SOL_SOCKET, SO_MARK, options.mark)
     if options.source:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind(parse_address(options.source))
@@ -257,6 +262,8 @@ def main():
             options.source = arguments.pop(0)
         elif word == "--send":
             options.send = arguments.pop(0)
+        elif word == "--mark":
+            options.mark = int(arguments.pop(0), 0)
         elif word == "--size":
             options.size = int(arguments.pop(0))
         elif word == "--bytes":

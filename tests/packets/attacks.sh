@@ -118,17 +118,67 @@ for bridge_nf in $(bridge_nf_values); do
 		"$(spoof "with-$bridge_nf")" "0 0 0"
 done
 set_bridge_nf "$(bridge_nf_values | cut -d' ' -f1)"
+
+# --- There are two guards. Each holds alone ---
+
+dropped_by()
+{
+	nft list chain inet nat-bridge "$1" | grep drop |
+		sed 's/.*packets \([0-9]*\).*/\1/' | awk '{ n += $1 } END { print n + 0 }'
+}
+ok "it was the first guard that dropped them" [ "$(dropped_by guard)" -gt 10 ]
+is "nothing came as far as the second" "$(dropped_by mapped) $(dropped_by admit)" "0 0"
+attack_all()
+{
+	raw_frames "$1" 0.3
+	recipe
+	spoof "$1"
+	delivered "raw-$1"
+}
+nothing="timeout timeout timeout timeout timeout timeout timeout timeout 0 0 0 0"
+must nft flush chain inet nat-bridge guard
+is "without the first guard the second drops them all" "$(attack_all 4131 | xargs)" "$nothing"
+ok "and it was that one" [ "$(dropped_by mapped)" -gt 5 ]
+for chain in admit admit-late spoofed egress; do
+	must nft flush chain inet nat-bridge $chain
+done
+is "control: without our chains they all get in" "$(attack_all 4132 | xargs)" \
+	"answered answered answered answered answered answered answered answered 1 1 1 2"
+ok "apply mends both" nb apply
+must nft flush chain inet nat-bridge admit
+must nft flush chain inet nat-bridge admit-late
+is "without the second guard the first drops them all" "$(attack_all 4133 | xargs)" "$nothing"
+ok "apply mends that" nb apply
 must ip -n c1 rule del pref 0 to 127.0.0.1 lookup 100
 is "the mapping still works" "$(reach c1 tcp:$GW:5432 udp:$GW:5353)" "answered answered"
 
 # --- Into somebody else's flow ---
 
 hold c1 flow --source 172.30.1.2:40000 udp:$GW:5353
+hold c1 stream --source 172.30.1.2:40000 tcp:$GW:5432
+# A SYN in the middle of a connection makes the service's socket challenge it: that
+# is how one sees it arrive.
+challenged()
+{
+	local before
+
+	before=$(challenges)
+	raw "$1" "$2" syn 172.30.1.2:40000 $GW:5432 --count 20 >/dev/null
+	delivered nothing >/dev/null
+	echo $(($(challenges) - before))
+}
+challenges()
+{
+	awk '/^TcpExt:/ { if (!n) n = split($0, name); else split($0, value) }
+		END { for (i = 1; i <= n; i++) if (name[i] == "TCPSYNChallenge") print value[i] }' \
+		/proc/net/netstat
+}
 is "the LAN cannot inject" "$(inject lan lan0 lan-shut)" 0
 is "nor can a bridge without route_localnet" "$(inject c3 $BR2 second-shut)" 0
 set_sysctl net.ipv4.conf.lan0.route_localnet=1 net.ipv4.conf.$BR2.route_localnet=1
 is "nor the LAN, with its route_localnet set" "$(inject lan lan0 lan-open)" 0
 is "nor an unmanaged bridge, with its route_localnet set" "$(inject c3 $BR2 second-open)" 0
+is "nor into TCP" "$(challenged lan lan0) $(challenged c3 $BR2)" "0 0"
 is "a SYN of the LAN to a mapped port is refused" \
 	"$(raw lan lan0 syn 192.0.2.2:4104 192.0.2.1:5432 --wait 3)" refused
 is "and one that claims c1's address brings no answer to the LAN" \
@@ -136,6 +186,8 @@ is "and one that claims c1's address brings no answer to the LAN" \
 must nft flush chain inet nat-bridge spoofed
 is "control: without our rules the LAN does inject" "$(inject lan lan0 lan-control)" 20
 is "control: and the unmanaged bridge" "$(inject c3 $BR2 second-control)" 20
+ok "control: and into TCP" [ "$(challenged lan lan0)" -gt 0 ]
+ok "control: both of them" [ "$(challenged c3 $BR2)" -gt 0 ]
 set_sysctl net.ipv4.conf.lan0.route_localnet=0 net.ipv4.conf.$BR2.route_localnet=0
 ok "apply mends the emptied chain" nb apply
 ok "another bridge maps the same port and target" nb add $BR2 5353/udp
@@ -144,8 +196,8 @@ is "a managed bridge cannot inject into another's flow" "$(inject c3 $BR2 manage
 must delete_rule inet nat-bridge spoofed udp
 is "control: without our rule it can" "$(inject c3 $BR2 managed-control)" 20
 ok "apply mends the deleted rule" nb apply
-is "the flow never suffered" "$(ask flow ping)" answered
-release flow
+is "the flows never suffered" "$(ask flow ping 3) $(ask stream ping 3)" "answered answered"
+release flow stream
 ok "remove both" nb remove --all --all-networks
 
 # --- A flood while mappings come and go ---

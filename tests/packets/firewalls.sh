@@ -58,8 +58,9 @@ NFT
 # has happened, another one changes nothing.
 iptables-nft-save | iptables-nft-restore || tap_bail "cannot save and restore"
 before=$(rules_of_others)
-# A save and restore keeps the opener's sense, but not the place of its comment.
-opener='ip daddr 127.0.0.0/8 meta mark & 0x10000000 == 0x10000000 .*accept'
+# nft words an opener in a table of iptables otherwise ("mark and"), and after a
+# restore its comment is not shown.
+opener='ip daddr 127.0.0.0/8 .*mark .* 0x10000000 == 0x10000000 .*accept'
 openers()
 {
 	nft -s list ruleset 2>/dev/null | sed '/^table inet nat-bridge/,/^}/d' |
@@ -96,7 +97,7 @@ for chain in "ip filter INPUT" "ip mangle INPUT" "inet fw early" "ip fwnat input
 	# Three words, meant as three arguments. A flow that is let in already may
 	# pass a nat chain and an ESTABLISHED rule, so these are new ones.
 	# shellcheck disable=SC2086
-	must delete_rule $chain "meta mark & 0x10000000"
+	must delete_rule $chain "0x10000000 == 0x10000000"
 	is "control: without the opener in $chain it is dropped" "$(dial probe)" "timeout timeout"
 	ok "check says so" exits 3 nb check
 	ok "apply puts it back" nb apply
@@ -148,11 +149,51 @@ kill "$(cat "$T/owner.pid")"
 poll 3 eval '! nft list table inet foreign' || tap_note "the owned table stays"
 is "without it: reached" "$(dial reach)" "answered answered"
 
-# --- Foreign chains that rewrite marks ---
+# --- The mark ---
 
-must iptables-nft -t mangle -I INPUT 2 -j MARK --set-mark 0
+# A chain that cannot drop has no opener, and may rewrite what our first chain marked.
+must nft add table ip rewrite
+must nft add chain ip rewrite input '{ type filter hook input priority -5; }'
+must nft add rule ip rewrite input meta mark set 0
 is "a chain that clears marks does no harm" "$(dial reach)" "answered answered"
-must iptables-nft -t mangle -D INPUT -j MARK --set-mark 0
+must nft flush chain inet nat-bridge admit-late
+is "control: it would, without our second chain" "$(dial probe)" "timeout timeout"
+must nft delete table ip rewrite
+ok "apply" nb apply
+
+# A process of the host may set any mark, but not with it pass the opener.
+must iptables-nft -I INPUT 2 -p tcp --dport 9090 -j DROP
+is "the firewall keeps the host itself from a port" "$(probe host tcp:127.0.0.1:9090)" timeout
+is "a local process with our mark, too" \
+	"$(probe host --mark 0x10000000 tcp:127.0.0.1:9090)" timeout
+must delete_rule inet nat-bridge admit "meta mark set"
+is "control: it would get in, were foreign marks not cleared" \
+	"$(reach host --mark 0x10000000 tcp:127.0.0.1:9090)" answered
+must iptables-nft -D INPUT -p tcp --dport 9090 -j DROP
+ok "apply" nb apply
+
+# The mark ends with the input hook: it must not leak into what the service sends.
+leaked()
+{
+	nft list chain ip leak output | sed -n 's/.*packets \([0-9]*\).*/\1/p'
+}
+must nft -f - <<-'NFT'
+	table ip leak {
+		chain output {
+			type filter hook output priority 0; policy accept;
+			meta mark & 0x10000000 == 0x10000000 counter
+		}
+	}
+NFT
+set_sysctl net.ipv4.tcp_fwmark_accept=1
+is "with tcp_fwmark_accept: reached" "$(reach c1 tcp:$GW:5432)" answered
+is "and no answer carries the mark" "$(leaked)" 0
+must nft flush chain inet nat-bridge unmark
+is "control: reached without our last chain" "$(reach c1 tcp:$GW:5432)" answered
+ok "control: then answers do carry it" [ "$(leaked)" -gt 0 ]
+set_sysctl net.ipv4.tcp_fwmark_accept=0
+must nft delete table ip leak
+ok "apply" nb apply
 
 # --- Gone without a trace ---
 

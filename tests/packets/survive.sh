@@ -146,7 +146,7 @@ ok "made anew: check" nb check
 
 # --- A bridge that is yet to come ---
 
-out=$(nb add iface:br-later 5432 --json)
+out=$(nb add iface:br-later 5432 --json 2>/dev/null)
 is "add for a bridge that does not exist: done" $? 0
 is "it is pending" "$(json '[len(d["pending"]) > 0, len(d["warnings"]) > 0]' <<<"$out")" \
 	"[true, true]"
@@ -166,6 +166,7 @@ is "it comes: reached" "$(reach c5 tcp:172.30.5.1:5432)" answered
 ok "remove" nb remove br-later 5432
 is "the device is as it was" "$(localnet_of br-later) $(tag_of br-later)" "0 0"
 must ip link del br-later
+must ip link del vc5
 
 # --- What a device was before us ---
 

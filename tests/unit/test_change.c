@@ -2,8 +2,10 @@
 /* Writing rule files: what a change says, and what it leaves at each step. */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -267,7 +269,7 @@ static const char hand_written[] =
 	"{ \"mappings\": [ \n"
 	"  { \"network\": \"iface:br9\", \"port\": 9, \"comment\": \"nine\" },\n"
 	"  { \"network\": \"iface:br1\", \"port\": 1 } ],\n"
-	"  \"$schema\": \"../s.json\" }\n";
+	"  \"$schema\": \"../s\\u001f.json\" }\n";
 
 START_TEST(a_key_is_replaced_where_it_is)
 {
@@ -284,7 +286,7 @@ START_TEST(a_key_is_replaced_where_it_is)
 	commit();
 	/* The order and the schema stay, the layout does not. */
 	expect(PATH("mine.json"), "{\n"
-				  "  \"$schema\": \"../s.json\",\n"
+				  "  \"$schema\": \"../s\\u001f.json\",\n"
 				  "  \"version\": 1,\n"
 				  "  \"mappings\": [\n"
 				  "    {\n"
@@ -320,7 +322,7 @@ START_TEST(a_taken_name_gets_the_mapping_too)
 	ck_assert_uint_eq(rules.file_count, 1);
 	ck_assert_uint_eq(rules.mappings.count, 3);
 	ck_assert_uint_gt(find("iface:br0", 80)->line, find("iface:br1", 1)->line);
-	ck_assert_str_eq(rules.files[0].schema, "../s.json");
+	ck_assert_str_eq(rules.files[0].schema, "../s\x1f.json");
 }
 END_TEST
 
@@ -409,7 +411,7 @@ START_TEST(remove_of_a_part)
 	ck_assert_uint_eq(dir_count(DIRECTORY), 1);
 	read_rules();
 	ck_assert_uint_eq(rules.mappings.count, 1);
-	ck_assert_str_eq(rules.files[0].schema, "../s.json");
+	ck_assert_str_eq(rules.files[0].schema, "../s\x1f.json");
 	ck_assert_ptr_nonnull(find("iface:br1", 1));
 }
 END_TEST
@@ -718,6 +720,45 @@ START_TEST(without_permission)
 }
 END_TEST
 
+/* A file system of one page, which is full; then a read-only one. In a mount namespace of ours. */
+START_TEST(without_room)
+{
+	if (geteuid() != 0 || unshare(CLONE_NEWNS) ||
+	    mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return;
+	make_directory();
+	if (mount("none", DIRECTORY, "tmpfs", 0, "size=4096,mode=755"))
+		return;
+	dir_write(PATH(BR0_80), one_file);
+	begin_add();
+	ck_assert_int_eq(put("iface:br0", 81, "81"), 1);
+	ck_assert_int_eq(nb_change_prepare(change, &err), -ENOSPC);
+	ck_assert_int_eq(err.status, NB_STATUS_FAILED);
+	ck_assert_str_eq(err.file, PATH("iface.br0-81-tcp.json"));
+	ck_assert_ptr_nonnull(strstr(err.message, "the file system is full"));
+	ck_assert_uint_eq(dir_count(DIRECTORY), 1);
+	/* Taking away needs no room. */
+	begin_remove();
+	ck_assert_int_eq(take("iface:br0", 80), 1);
+	prepare();
+	ck_assert_int_eq(nb_change_abandon(change, &err), 0);
+	expect(PATH(BR0_80), one_file);
+
+	ck_assert_int_eq(mount(NULL, DIRECTORY, NULL, MS_REMOUNT | MS_RDONLY, NULL), 0);
+	begin_add();
+	ck_assert_int_eq(put("iface:br0", 81, "81"), 1);
+	ck_assert_int_eq(nb_change_prepare(change, &err), -EROFS);
+	ck_assert_ptr_nonnull(strstr(err.message, "mounted read-only"));
+	begin_remove();
+	ck_assert_int_eq(take("iface:br0", 80), 1);
+	ck_assert_int_eq(nb_change_prepare(change, &err), -EROFS);
+	expect(PATH(BR0_80), one_file);
+	nb_change_free(change);
+	change = NULL;
+	ck_assert_int_eq(umount(DIRECTORY), 0);
+}
+END_TEST
+
 START_TEST(many_files_at_once)
 {
 	make_directory();
@@ -798,6 +839,7 @@ int main(void)
 	add(suite, "names_that_are_too_long", names_that_are_too_long);
 	add(suite, "what_cannot_be_a_directory", what_cannot_be_a_directory);
 	add(suite, "without_permission", without_permission);
+	add(suite, "without_room", without_room);
 	add(suite, "many_files_at_once", many_files_at_once);
 	add(suite, "tidy", tidy);
 	return unit_run(suite);

@@ -4,9 +4,10 @@
 # For the scripts in contrib/: packages, and a build outside the checkout.
 # Source it with "top" set to the root of the checkout.
 
-# What a build needs: a command or a pkg-config module, and its Debian package.
+# What a build needs: a command, a file or a pkg-config module, and its Debian package.
 build_requires='
 gcc            gcc
+/usr/include/stdio.h libc6-dev
 pkg-config     pkg-config
 meson          meson
 ninja          ninja-build
@@ -25,6 +26,7 @@ missing_packages() {
 	while read -r what package; do
 		case $what in
 		'') continue ;;
+		/*) [ -e "$what" ] && continue ;;
 		mod:*) pkg-config --exists "${what#mod:}" 2>/dev/null && continue ;;
 		*) command -v "$what" >/dev/null 2>&1 && continue ;;
 		esac
@@ -34,8 +36,9 @@ missing_packages() {
 
 # need_packages LIST: install what is missing by apt-get, quietly; fail in words elsewhere.
 need_packages() {
-	local missing
-	mapfile -t missing < <(missing_packages "$1")
+	local missing=()
+	# shellcheck disable=SC2207 # names of packages have no blanks
+	missing=($(missing_packages "$1"))
 	[ ${#missing[@]} -eq 0 ] && return 0
 	if ! command -v apt-get >/dev/null 2>&1; then
 		echo "${0##*/}: please install the equivalents of: ${missing[*]}" >&2

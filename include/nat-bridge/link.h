@@ -18,7 +18,7 @@
 
 struct nb_link {
 	int index;
-	int master; /* ifindex, 0 = none */
+	int master;		 /* ifindex, 0 = none */
 	unsigned short hardware; /* ARPHRD_* */
 	bool loopback;
 	char name[NB_IFNAME_SIZE];

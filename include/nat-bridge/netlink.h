@@ -24,9 +24,9 @@ void nb_netlink_free(struct nb_netlink *nl);
 /* What the kernel said of one message. */
 struct nb_netlink_ack {
 	uint32_t sequence;
-	int number;	     /* positive errno */
-	uint32_t offset;     /* of the offending attribute in the message, 0 if unknown */
-	char message[160];   /* extended ack, or "" */
+	int number;	   /* positive errno */
+	uint32_t offset;   /* of the offending attribute in the message, 0 if unknown */
+	char message[160]; /* extended ack, or "" */
 };
 
 /*

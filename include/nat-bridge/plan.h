@@ -38,6 +38,8 @@ int nb_desired_from_state(struct nb_desired *desired, const struct nb_state *sta
 /* Take all elements of these keys (sorted) out again, and bridges that they leave empty. */
 void nb_desired_drop(struct nb_desired *desired, const struct nb_element_list *keys);
 void nb_desired_finish(struct nb_desired *desired);
+/* A number that changes with any of it (FNV-1a, 64 bits; no cryptography). */
+uint64_t nb_desired_digest(const struct nb_desired *desired);
 void nb_desired_clear(struct nb_desired *desired);
 
 struct nb_link_step {
@@ -96,8 +98,9 @@ void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE 
  * caller, who decides whether to undo or only to report.
  */
 struct nb_outcome {
-	bool changed;	/* something was changed */
-	bool committed; /* the first batch is in the kernel */
+	bool changed;		       /* something was changed */
+	bool committed;		       /* the first batch is in the kernel */
+	uint32_t generation;	       /* of the ruleset, when the plan was carried out */
 	char vanished[NB_IFNAME_SIZE]; /* a bridge that was gone when it was to be enabled */
 };
 
@@ -105,9 +108,9 @@ struct nb_outcome {
  * Carry out @plan, which was made for @state. -EAGAIN: the ruleset changed;
  * read and plan again (outcome says what had been done).
  */
-int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan,
-		    const struct nb_state *state, uint32_t mark, struct nb_outcome *outcome,
-		    struct nb_warnings *warnings, struct nb_error *err);
+int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const struct nb_state *state,
+		    uint32_t mark, struct nb_outcome *outcome, struct nb_warnings *warnings,
+		    struct nb_error *err);
 
 /* Milliseconds since the epoch, and on the monotonic clock. */
 int64_t nb_now_ms(void);

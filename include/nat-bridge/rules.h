@@ -10,11 +10,11 @@
 #include "nat-bridge/mapping.h"
 
 struct nb_rule_file {
-	char *name;	       /* base name, "iface.br0-80-tcp.json" */
-	bool valid;	       /* false: error is set, and none of its mappings is in the list */
+	char *name;		/* base name, "iface.br0-80-tcp.json" */
+	bool valid;		/* false: error is set, and none of its mappings is in the list */
 	struct nb_error *error; /* of an invalid file: file, line and key filled; else NULL */
-	size_t mappings;       /* how many mappings of the list came from it */
-	char *schema;	       /* its "$schema", or NULL */
+	size_t mappings;	/* how many mappings of the list came from it */
+	char *schema;		/* its "$schema", or NULL */
 };
 
 /* One reading of a rules directory. */
@@ -24,8 +24,8 @@ struct nb_rules {
 	struct nb_rule_file *files;
 	size_t file_count;
 	struct nb_mapping_list mappings; /* of valid files, sorted by key, no key twice */
-	struct nb_mapping_list repeated; /* merged away, sorted by key: their files hold them, too */
-	char **unfinished;		 /* base names NAME of ".NAME.gone" left by a killed removal */
+	struct nb_mapping_list repeated; /* merged away, by key: their files hold them, too */
+	char **unfinished;		 /* base names NAME of ".NAME.gone": killed removals */
 	size_t unfinished_count;
 };
 

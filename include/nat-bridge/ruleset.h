@@ -97,10 +97,10 @@ struct nb_input_chain {
 	uint8_t family;
 	char *table;
 	char *name;
-	bool owned;	/* its table belongs to a process: nobody else may change it */
-	bool iptables;	/* a table of iptables-nft: the opener is an xt match there */
-	bool can_drop;	/* policy, or a rule that is not ours */
-	uint64_t keep;	/* handle of the opener that works, 0 = none */
+	bool owned;	 /* its table belongs to a process: nobody else may change it */
+	bool iptables;	 /* a table of iptables-nft: the opener is an xt match there */
+	bool can_drop;	 /* policy, or a rule that is not ours */
+	uint64_t keep;	 /* handle of the opener that works, 0 = none */
 	uint64_t *extra; /* handles of openers that are doubled, misplaced or outdated */
 	size_t extra_count;
 };
@@ -148,6 +148,8 @@ struct nb_state {
  */
 int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_list *keys,
 		  unsigned int flags, struct nb_state *ret, struct nb_error *err);
+/* The generation and the devices alone; no table, no elements. */
+int nb_state_read_devices(struct nb_netlink *nl, struct nb_state *ret, struct nb_error *err);
 void nb_state_clear(struct nb_state *state);
 
 /* One change of the ruleset. Pointers are borrowed from the state and the plan. */

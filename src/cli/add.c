@@ -52,13 +52,13 @@ static int compare_with_files(struct nb_run *run, struct addition *addition)
 {
 	for (size_t i = 0; i < addition->mappings.count; i++) {
 		struct nb_mapping *mapping = &addition->mappings.items[i];
-		const struct nb_mapping *have = nb_rules_find(
-			&run->rules, &mapping->network, mapping->protocol, mapping->port);
+		const struct nb_mapping *have = nb_rules_find(&run->rules, &mapping->network,
+							      mapping->protocol, mapping->port);
 
 		if (!have)
 			continue;
-		if (!nb_target_equal(&have->target, &mapping->target) && !nb_mapping_is_expired(have) &&
-		    !run->options.replace)
+		if (!nb_target_equal(&have->target, &mapping->target) &&
+		    !nb_mapping_is_expired(have) && !run->options.replace)
 			return conflict(run, mapping, &have->target,
 					run->rules.files[have->file].name);
 		if (mapping->runtime && !nb_mapping_is_expired(have))
@@ -136,11 +136,10 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 		r = compare_with_kernel(run, state, addition, i);
 		if (r < 0)
 			return r;
-		r = addition->present ?
-			    nb_desired_add(desired, addition->bridge,
-					   &addition->mappings.items[i]) :
-			    nb_desired_add_pending(desired, addition->bridge,
-						   &addition->mappings.items[i]);
+		r = addition->present ? nb_desired_add(desired, addition->bridge,
+						       &addition->mappings.items[i])
+				      : nb_desired_add_pending(desired, addition->bridge,
+							       &addition->mappings.items[i]);
 		if (r < 0)
 			return nb_out_of_memory(run);
 	}
@@ -180,13 +179,12 @@ out:
 static int collect(struct nb_run *run, struct addition *addition)
 {
 	/* whole seconds in the file, and never shorter than was asked for */
-	int64_t until = run->options.duration ?
-				(nb_now_ms() + 999) / 1000 + run->options.duration :
-				0;
+	int64_t until = run->options.duration ? (nb_now_ms() + 999) / 1000 + run->options.duration
+					      : 0;
 
 	for (size_t i = 0; i < addition->spec_count; i++) {
-		struct nb_mapping mapping =
-			nb_spec_to_mapping(&addition->specs[i], &addition->network);
+		struct nb_mapping mapping = nb_spec_to_mapping(&addition->specs[i],
+							       &addition->network);
 		struct nb_element key = {
 			.protocol = mapping.protocol,
 			.port = mapping.port,
@@ -250,8 +248,8 @@ static int fill_report(struct nb_run *run, const struct addition *addition,
 			.mapping = mapping,
 			.bridge = pending ? NULL : addition->bridge,
 			.origin = mapping->runtime ? "runtime" : "file",
-			.file = addition->change ? nb_change_file_of(addition->change, mapping) :
-						   NULL,
+			.file = addition->change ? nb_change_file_of(addition->change, mapping)
+						 : NULL,
 			.state = pending ? "pending" : "active",
 		};
 

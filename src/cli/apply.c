@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nat-bridge apply: make the kernel what the rule files say. */
-#include "wanted.h"
+#include "stamp.h"
 
 /* Commands that were killed left their staged files; what they meant is settled now. */
 static int commit(struct nb_run *run, void *data)
@@ -56,8 +56,11 @@ int nb_command_apply(struct nb_run *run)
 		r = nb_run_read_rules(run);
 	if (r == 0 && !run->options.keep_going)
 		r = nb_wanted_require_valid(run);
-	if (r == 0)
+	if (r == 0 && !nb_stamp_is_current(run, &wanted)) {
 		r = nb_transact(run, &goal, &outcome, &report.script);
+		if (r == 0 && !run->options.dry_run && !outcome.vanished[0])
+			nb_stamp_save(run, &wanted, outcome.generation);
+	}
 	if (r < 0) {
 		status = nb_print_failure(run);
 	} else {

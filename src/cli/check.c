@@ -35,8 +35,7 @@ static int add_unfinished(struct nb_run *run, struct findings *findings)
 		struct nb_finding finding = { .mend = "nat-bridge apply" };
 
 		snprintf(finding.what, sizeof(finding.what),
-			 "unfinished removal: %.120s was being removed",
-			 run->rules.unfinished[i]);
+			 "unfinished removal: %.120s was being removed", run->rules.unfinished[i]);
 		r = add(run, findings, &finding, 1);
 	}
 	return r;
@@ -85,8 +84,8 @@ int nb_command_check(struct nb_run *run)
 	}
 	if (r == 0)
 		r = add(run, &findings, wanted.refused, wanted.refused_count);
-	status = r < 0 ? nb_print_failure(run) :
-			 nb_print_check(run, findings.items, findings.count,
+	status = r < 0 ? nb_print_failure(run)
+		       : nb_print_check(run, findings.items, findings.count,
 					findings.count ? NB_STATUS_DRIFT : NB_STATUS_OK);
 	free(findings.items);
 	nb_wanted_clear(&wanted);

@@ -111,9 +111,9 @@ struct nb_report {
 	bool changed;
 	struct nb_row_list mappings;
 	struct nb_row_list pending;
-	const char *verb; /* "added", "removed", ... for the text */
+	const char *verb;      /* "added", "removed", ... for the text */
 	const char *unchanged; /* said when nothing changed */
-	char *script;	  /* of a dry run; owned */
+	char *script;	       /* of a dry run; owned */
 };
 
 void nb_report_clear(struct nb_report *report);
@@ -180,9 +180,9 @@ struct nb_mapping nb_spec_to_mapping(const struct nb_port_spec *spec,
 struct nb_stored {
 	struct nb_mapping mapping; /* comment borrowed from the rules */
 	const char *origin;	   /* "file", "runtime", "kernel" */
-	const char *state;	   /* "active", "pending", "drift", "expired", "disabled", or NULL */
-	char bridge[NB_IFNAME_SIZE]; /* what the network resolves to, "" = nothing */
-	const struct nb_link *link;  /* the bridge's device, NULL = absent */
+	const char *state; /* "active", "pending", "drift", "expired", "disabled", or NULL */
+	char bridge[NB_IFNAME_SIZE];	   /* what the network resolves to, "" = nothing */
+	const struct nb_link *link;	   /* the bridge's device, NULL = absent */
 	const struct nb_element *accepted; /* what the kernel has of it, or NULL */
 };
 

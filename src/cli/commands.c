@@ -24,8 +24,9 @@ const struct nb_command nb_commands[] = {
 		.aliases = { "rm", "delete" },
 		.synopsis = "NETWORK PORT... | NETWORK --all | --all-networks",
 		.summary = "take mappings back and end their connections",
-		.description = "PORT as in add; the port dialled and the protocol say which mapping.\n"
-			       "Removing what is not there is no failure.\n",
+		.description =
+			"PORT as in add; the port dialled and the protocol say which mapping.\n"
+			"Removing what is not there is no failure.\n",
 		.run = nb_command_remove,
 	},
 	{

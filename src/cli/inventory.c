@@ -157,8 +157,8 @@ int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inv
 		const struct nb_network *network = &inventory->items[i].mapping.network;
 		char one[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE];
 
-		if (qualified ? nb_network_compare(network, ret) != 0 :
-				strcmp(network->name, word) != 0)
+		if (qualified ? nb_network_compare(network, ret) != 0
+			      : strcmp(network->name, word) != 0)
 			continue;
 		if (found && nb_network_compare(found, network) != 0)
 			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "ambiguous",

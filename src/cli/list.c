@@ -142,8 +142,8 @@ int nb_command_list(struct nb_run *run)
 	if (r == 0)
 		r = nb_link_dump(run->nl, &links, &run->error);
 	if (r >= 0)
-		r = nb_inventory_make(run, visible ? &state : NULL,
-				      visible ? &state.links : &links, &inventory);
+		r = nb_inventory_make(run, visible ? &state : NULL, visible ? &state.links : &links,
+				      &inventory);
 	if (r == 0)
 		r = choose(run, &inventory);
 	if (r == 0)

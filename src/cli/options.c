@@ -20,8 +20,8 @@ enum kind {
 };
 
 struct option_row {
-	const char *name;     /* without the dashes */
-	char letter;	      /* 0: none */
+	const char *name; /* without the dashes */
+	char letter;	  /* 0: none */
 	enum kind kind;
 	size_t offset;	      /* in struct nb_options */
 	const char *argument; /* NULL: takes none */
@@ -230,9 +230,10 @@ int nb_options_parse(struct nb_run *run, int argc, char **argv)
 		if (!ended && strcmp(word, "--") == 0) {
 			ended = true;
 		} else if (!ended && word[0] == '-' && word[1]) {
-			const struct option_row *row =
-				word[1] == '-' ? find_row(word + 2, strcspn(word + 2, "=")) :
-						 find_letter(word[1]);
+			const struct option_row *row = word[1] == '-'
+							       ? find_row(word + 2,
+									  strcspn(word + 2, "="))
+							       : find_letter(word[1]);
 
 			if (row)
 				given[row - rows] = true;

@@ -251,8 +251,7 @@ static int commit(struct nb_run *run, void *data)
 	return r < 0 ? r : 0;
 }
 
-static int fill_report(struct nb_run *run, const struct removal *removal,
-		       struct nb_report *report)
+static int fill_report(struct nb_run *run, const struct removal *removal, struct nb_report *report)
 {
 	report->verb = "removed";
 	report->unchanged = "nothing of that is mapped";
@@ -305,8 +304,7 @@ static int read_state(struct nb_run *run, struct removal *removal)
 
 	do {
 		nb_state_clear(&removal->state);
-		r = nb_state_read(run->nl, run->config.mark, NULL, 0, &removal->state,
-				  &run->error);
+		r = nb_state_read(run->nl, run->config.mark, NULL, 0, &removal->state, &run->error);
 	} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
 	return r;
 }

@@ -246,7 +246,7 @@ static const char *format_left(int64_t seconds, char *buffer, size_t size)
 	} units[] = { { 86400, 'd' }, { 3600, 'h' }, { 60, 'm' }, { 1, 's' } };
 
 	for (size_t i = 0; i < 4; i++) {
-		if (seconds < units[i].length && i < 3)
+		if (i < 3 && seconds < units[i].length)
 			continue;
 		if (i == 3)
 			snprintf(buffer, size, "%llds", (long long)seconds);

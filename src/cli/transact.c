@@ -72,8 +72,8 @@ static int build_before(struct nb_run *run, const struct nb_state *state,
 	return nb_desired_from_state(desired, before->state, true);
 }
 
-static int attempt_until(struct nb_run *run, const struct nb_goal *goal,
-			 struct nb_outcome *outcome, struct attempt *first, bool *first_kept)
+static int attempt_until(struct nb_run *run, const struct nb_goal *goal, struct nb_outcome *outcome,
+			 struct attempt *first, bool *first_kept)
 {
 	int64_t deadline = nb_monotonic_ms() + RETRY_MS;
 	int r;
@@ -84,11 +84,11 @@ static int attempt_until(struct nb_run *run, const struct nb_goal *goal,
 		bool executed = false;
 
 		r = attempt_plan(run, goal, &attempt);
+		outcome->generation = attempt.state.generation;
 		if (r == 0 && !nb_plan_is_empty(&attempt.plan)) {
 			executed = true;
 			r = nb_plan_execute(run->nl, &attempt.plan, &attempt.state,
-					    run->config.mark, outcome, &run->warnings,
-					    &run->error);
+					    run->config.mark, outcome, &run->warnings, &run->error);
 		}
 		/* the state from before is that of the first attempt that did something */
 		if (executed && first && !*first_kept) {
@@ -178,8 +178,7 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 	r = attempt_until(run, goal, outcome, &first, &kept);
 	if (r == 0 && outcome->vanished[0] && run->options.strict)
 		r = nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "pending",
-				 "interface %s vanished, and --strict needs it",
-				 outcome->vanished);
+				 "interface %s vanished, and --strict needs it", outcome->vanished);
 	if (r == 0 && goal->commit)
 		r = goal->commit(run, goal->data);
 	if (r < 0 && outcome->changed && kept && !goal->forward_only) {

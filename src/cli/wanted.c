@@ -17,6 +17,7 @@ void nb_wanted_clear(struct nb_wanted *wanted)
 	wanted->refused = NULL;
 	wanted->refused_count = 0;
 	wanted->bridges = NULL;
+	wanted->timed = false;
 }
 
 int nb_wanted_require_valid(struct nb_run *run)
@@ -45,8 +46,7 @@ int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted
 		return 0;
 	return nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "pending",
 			    "%s has no bridge now, and --strict needs it",
-			    nb_network_format(&wanted->pending.items[0].mapping->network,
-					      network));
+			    nb_network_format(&wanted->pending.items[0].mapping->network, network));
 }
 
 static int refuse(struct nb_run *run, struct nb_wanted *wanted, const struct nb_mapping *mapping)
@@ -90,9 +90,9 @@ static int judge(struct nb_run *run, const struct nb_state *state, const char *b
 	return last->result;
 }
 
-static int add_mapping(struct nb_run *run, const struct nb_state *state,
-		       struct nb_desired *desired, struct nb_wanted *wanted,
-		       const struct nb_mapping *mapping, struct verdict *last)
+static int add_mapping(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		       struct nb_wanted *wanted, const struct nb_mapping *mapping,
+		       struct verdict *last)
 {
 	const char *origin = mapping->runtime ? "runtime" : "file";
 	struct nb_row row = { .mapping = mapping, .origin = origin };
@@ -114,8 +114,7 @@ static int add_mapping(struct nb_run *run, const struct nb_state *state,
 	row.state = "active";
 	strcpy(wanted->bridges[wanted->live.count], bridge);
 	row.bridge = wanted->bridges[wanted->live.count];
-	if (nb_row_append(&wanted->live, &row) < 0 ||
-	    nb_desired_add(desired, bridge, mapping) < 0)
+	if (nb_row_append(&wanted->live, &row) < 0 || nb_desired_add(desired, bridge, mapping) < 0)
 		return nb_out_of_memory(run);
 	return 0;
 }
@@ -186,8 +185,8 @@ static int keep_mentioned(struct nb_run *run, const struct nb_state *state,
 }
 
 /* Runtime mappings stay, unless a rule file has taken over their key. */
-static int add_runtime(struct nb_run *run, const struct nb_state *state,
-		       struct nb_desired *desired, struct nb_wanted *wanted)
+static int add_runtime(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		       struct nb_wanted *wanted)
 {
 	struct verdict last = { .bridge = "" };
 	struct nb_element_list taken = { 0 };
@@ -206,8 +205,7 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state,
 			.file = SIZE_MAX,
 		};
 
-		if (!nb_comment_is_runtime(element->comment, &mapping.network,
-					   &mapping.external) ||
+		if (!nb_comment_is_runtime(element->comment, &mapping.network, &mapping.external) ||
 		    nb_element_find(&taken, element))
 			continue;
 		if (!nb_link_find(&state->links, element->bridge)) {
@@ -266,11 +264,13 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 
 		if (!mapping->enabled)
 			continue;
+		wanted->timed |= mapping->until != 0;
 		if (nb_mapping_is_expired(mapping))
 			r = tolerate(run, state, desired, mapping);
 		else
 			r = add_mapping(run, state, desired, wanted, mapping, &last);
 	}
+	wanted->digest = nb_desired_digest(desired);
 	if (r == 0 && nb_rules_invalid(&run->rules))
 		r = keep_mentioned(run, state, desired);
 	if (r == 0)

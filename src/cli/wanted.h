@@ -11,7 +11,9 @@ struct nb_wanted {
 	struct nb_row_list pending; /* bridge absent */
 	struct nb_finding *refused; /* mappings whose bridge must not carry them */
 	size_t refused_count;
-	bool keep_going; /* leave the refused out instead of failing */
+	uint64_t digest;		 /* of what the rule files ask, runtime mappings aside */
+	bool timed;			 /* some of it has a life span */
+	bool keep_going;		 /* leave the refused out instead of failing */
 	char (*bridges)[NB_IFNAME_SIZE]; /* what the rows of live point to */
 };
 

@@ -23,8 +23,7 @@ static int unknown_service(struct nb_run *run, const char *word)
 	nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 		     "unknown service '%.60s'%s%s%s: give its port number", word,
 		     nearest == SIZE_MAX ? "" : ", did you mean ",
-		     nearest == SIZE_MAX ? "" : names[nearest],
-		     nearest == SIZE_MAX ? "" : "? Or");
+		     nearest == SIZE_MAX ? "" : names[nearest], nearest == SIZE_MAX ? "" : "? Or");
 	free(names);
 	return -EINVAL;
 }

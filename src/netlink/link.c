@@ -97,7 +97,7 @@ bool nb_link_is_private(const struct nb_link_list *list, const struct nb_link *l
 
 static void read_inet_conf(const struct nlattr *af_spec, struct nb_link *link)
 {
-	const struct nlattr *family, *attr;
+	struct nlattr *family, *attr;
 
 	mnl_attr_for_each_nested(family, af_spec) {
 		if (mnl_attr_get_type(family) != AF_INET)
@@ -118,7 +118,7 @@ static void read_inet_conf(const struct nlattr *af_spec, struct nb_link *link)
 
 static void read_kind(const struct nlattr *link_info, struct nb_link *link)
 {
-	const struct nlattr *attr;
+	struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, link_info) {
 		if (mnl_attr_get_type(attr) != IFLA_INFO_KIND ||
@@ -138,7 +138,7 @@ static int read_link(const struct nlmsghdr *message, void *data)
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	struct growing_list *growing = data;
 	struct nb_link *link;
-	const struct nlattr *attr;
+	struct nlattr *attr;
 
 	if (message->nlmsg_type != RTM_NEWLINK)
 		return 0;

@@ -103,7 +103,7 @@ static int open_bus(struct nb_netlink *nl, int bus, struct mnl_socket **ret)
 static int read_ack(const struct nlmsghdr *message, struct nb_netlink_ack *ack)
 {
 	const struct nlmsgerr *error = mnl_nlmsg_get_payload(message);
-	const struct nlattr *attr;
+	struct nlattr *attr;
 	size_t offset = sizeof(*error);
 
 	if (message->nlmsg_len < mnl_nlmsg_size(sizeof(*error)))

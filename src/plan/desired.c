@@ -89,7 +89,8 @@ void nb_desired_drop(struct nb_desired *desired, const struct nb_element_list *k
 	for (size_t i = 0; i < bridges->count; i++) {
 		const char *name = bridges->items[i].name;
 
-		if (nb_element_list_has_bridge(list, name) || !nb_element_list_has_bridge(keys, name))
+		if (nb_element_list_has_bridge(list, name) ||
+		    !nb_element_list_has_bridge(keys, name))
 			bridges->items[kept++] = bridges->items[i];
 	}
 	bridges->count = kept;
@@ -99,6 +100,51 @@ void nb_desired_finish(struct nb_desired *desired)
 {
 	nb_element_list_sort(&desired->elements);
 	nb_element_list_sort(&desired->pending);
+}
+
+static uint64_t mix(uint64_t digest, const void *data, size_t size)
+{
+	const uint8_t *bytes = data;
+
+	for (size_t i = 0; i < size; i++)
+		digest = (digest ^ bytes[i]) * UINT64_C(0x100000001b3);
+	return digest;
+}
+
+static uint64_t mix_elements(uint64_t digest, const struct nb_element_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		const struct nb_element *element = &list->items[i];
+		const char *comment = element->comment ? element->comment : "";
+
+		digest = mix(digest, element->bridge, strlen(element->bridge) + 1);
+		digest = mix(digest, &element->target.address, sizeof(element->target.address));
+		digest = mix(digest, &element->target.port, sizeof(element->target.port));
+		digest = mix(digest, &element->port, sizeof(element->port));
+		digest = mix(digest, &element->protocol, sizeof(element->protocol));
+		digest = mix(digest, &element->expires, sizeof(element->expires));
+		digest = mix(digest, comment, strlen(comment) + 1);
+	}
+	return mix(digest, &list->count, sizeof(list->count));
+}
+
+static uint64_t mix_bridges(uint64_t digest, const struct nb_bridge_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		digest = mix(digest, list->items[i].name, strlen(list->items[i].name) + 1);
+		digest = mix(digest, list->items[i].comment, strlen(list->items[i].comment) + 1);
+	}
+	return mix(digest, &list->count, sizeof(list->count));
+}
+
+uint64_t nb_desired_digest(const struct nb_desired *desired)
+{
+	uint64_t digest = UINT64_C(0xcbf29ce484222325);
+
+	digest = mix_elements(digest, &desired->elements);
+	digest = mix_bridges(digest, &desired->bridges);
+	digest = mix_elements(digest, &desired->pending);
+	return mix_bridges(digest, &desired->pending_bridges);
 }
 
 void nb_desired_clear(struct nb_desired *desired)

@@ -30,8 +30,8 @@ static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, si
 {
 	for (size_t i = 0; i < count; i++) {
 		struct nb_netlink_ack ack;
-		int r = nb_link_set(nl, steps[i].ifindex, steps[i].route_localnet,
-				    steps[i].set_tag, steps[i].tag, &ack);
+		int r = nb_link_set(nl, steps[i].ifindex, steps[i].route_localnet, steps[i].set_tag,
+				    steps[i].tag, &ack);
 
 		if (r == -ENODEV) {
 			if (ret_gone)
@@ -50,9 +50,9 @@ static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, si
 	return 0;
 }
 
-int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan,
-		    const struct nb_state *state, uint32_t mark, struct nb_outcome *outcome,
-		    struct nb_warnings *warnings, struct nb_error *err)
+int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const struct nb_state *state,
+		    uint32_t mark, struct nb_outcome *outcome, struct nb_warnings *warnings,
+		    struct nb_error *err)
 {
 	uint32_t generation = state->generation;
 	struct nb_flow_result flows;
@@ -90,6 +90,8 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan,
 		if (r < 0)
 			return r;
 		outcome->changed = true;
+		generation++;
 	}
+	outcome->generation = generation;
 	return 0;
 }

@@ -108,7 +108,8 @@ static void add_op(struct planner *p, struct nb_op_list *list, struct nb_op op)
 	list->items[list->count++] = op;
 }
 
-static void add_element_op(struct planner *p, enum nb_op_kind kind, const struct nb_element *element)
+static void add_element_op(struct planner *p, enum nb_op_kind kind,
+			   const struct nb_element *element)
 {
 	add_op(p, &p->plan->first, (struct nb_op){ .kind = kind, .element = element });
 }
@@ -209,8 +210,8 @@ static int collect_wanted(struct planner *p, struct nb_error *err)
 		if (nb_element_list_append(&plan->elements, &desired->elements.items[i]) < 0)
 			return -ENOMEM;
 	for (size_t i = 0; i < desired->bridges.count; i++) {
-		struct nb_bridge *bridge =
-			nb_bridge_put(&plan->bridges, desired->bridges.items[i].name);
+		struct nb_bridge *bridge = nb_bridge_put(&plan->bridges,
+							 desired->bridges.items[i].name);
 
 		if (!bridge)
 			return -ENOMEM;
@@ -508,7 +509,8 @@ static void plan_flows(struct planner *p)
 	for (size_t i = 0; i < plan->elements.count; i++) {
 		const struct nb_element *element = &plan->elements.items[i];
 
-		if (element->protocol == IPPROTO_UDP && !nb_element_find_exact(&state->targets, element))
+		if (element->protocol == IPPROTO_UDP &&
+		    !nb_element_find_exact(&state->targets, element))
 			add_match(p, &plan->started, &plan->started_count, element);
 	}
 	for (size_t i = 0; i < state->targets.count; i++)
@@ -517,7 +519,8 @@ static void plan_flows(struct planner *p)
 	for (size_t i = 0; i < state->accepted.count; i++) {
 		const struct nb_element *element = &state->accepted.items[i];
 
-		if (!nb_element_find_exact(&plan->elements, element) && !nb_element_find_exact(&state->targets, element))
+		if (!nb_element_find_exact(&plan->elements, element) &&
+		    !nb_element_find_exact(&state->targets, element))
 			add_match(p, &plan->ended, &plan->ended_count, element);
 	}
 }
@@ -624,8 +627,8 @@ static void plan_links(struct planner *p)
 		if (state->partial || !is_guarded(p, link->name))
 			continue;
 		if (tagged)
-			add_link_step(p, &plan->restore, &plan->restore_count, link, previous,
-				      true, 0);
+			add_link_step(p, &plan->restore, &plan->restore_count, link, previous, true,
+				      0);
 		else if (nb_bridge_find(&state->bridges, link->name) &&
 			 link->route_localnet != previous)
 			add_link_step(p, &plan->restore, &plan->restore_count, link, previous,

@@ -9,9 +9,9 @@
 
 #include "nat-bridge/ruleset.h"
 
-#define PREVIOUS "previous:"
-#define RUNTIME	 "runtime"
-#define EXTERNAL "external"
+#define PREVIOUS  "previous:"
+#define RUNTIME	  "runtime"
+#define EXTERNAL  "external"
 #define WORD_SIZE (3 * NB_NETWORK_SIZE)
 
 static bool is_plain(char c)

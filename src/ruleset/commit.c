@@ -28,9 +28,9 @@
 #include "schema.h"
 
 /* No message of ours is longer; nested attributes end at 65535. */
-#define MESSAGE_MAX  60000
-#define ELEMENT_MAX  600
-#define ACKS_KEPT    8
+#define MESSAGE_MAX 60000
+#define ELEMENT_MAX 600
+#define ACKS_KEPT   8
 
 /* Which operations a message carries: items [first, first + count) of the list. */
 struct span {
@@ -401,7 +401,7 @@ static const struct nb_op *blame(const struct batch *batch, const struct nb_op_l
 	for (size_t i = 0; i < batch->span_count; i++) {
 		const struct span *span = &batch->spans[i];
 		const struct nlmsghdr *message;
-		const struct nlattr *attr, *element;
+		struct nlattr *attr, *element;
 		size_t op = span->first;
 
 		if (span->sequence != ack->sequence)

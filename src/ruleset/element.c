@@ -148,7 +148,7 @@ void nb_element_put(struct nlmsghdr *message, const struct nb_op *op, int64_t no
 /* The bytes of a NFTA_DATA_VALUE inside @nest, if it has exactly that length. */
 static const void *get_value(const struct nlattr *nest, size_t length)
 {
-	const struct nlattr *attr;
+	struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, nest) {
 		if (mnl_attr_get_type(attr) == NFTA_DATA_VALUE &&
@@ -176,7 +176,7 @@ static const char *get_comment(const struct nlattr *attr)
 
 static void get_counter(const struct nlattr *expr, struct nb_element *element)
 {
-	const struct nlattr *attr, *value;
+	struct nlattr *attr, *value;
 
 	mnl_attr_for_each_nested(attr, expr) {
 		if (mnl_attr_get_type(attr) == NFTA_EXPR_NAME &&
@@ -208,10 +208,10 @@ static void set_key(struct nb_element *element, const struct wire_key *key)
 int nb_element_get(const struct nlattr *nest, enum nb_set_id set, int64_t now,
 		   struct nb_element *ret)
 {
-	size_t key_length = set == NB_SET_ID_TARGETS ? NB_TARGETS_KEY_LENGTH :
-						       NB_ACCEPTED_KEY_LENGTH;
+	size_t key_length = set == NB_SET_ID_TARGETS ? NB_TARGETS_KEY_LENGTH
+						     : NB_ACCEPTED_KEY_LENGTH;
 	struct nb_element element = { 0 };
-	const struct nlattr *attr;
+	struct nlattr *attr;
 	const char *comment = NULL;
 	const void *key = NULL, *data = NULL;
 	struct wire_key wire = { 0 };
@@ -258,7 +258,7 @@ int nb_element_get(const struct nlattr *nest, enum nb_set_id set, int64_t now,
 
 int nb_element_get_bridge(const struct nlattr *nest, struct nb_bridge *ret)
 {
-	const struct nlattr *attr;
+	struct nlattr *attr;
 	const char *name = NULL, *comment = NULL;
 
 	mnl_attr_for_each_nested(attr, nest) {

@@ -23,8 +23,7 @@
 #define NFT_TABLE_F_OWNER 0x2
 #endif
 
-static int remember(struct nb_foreign_name **list, size_t *count, uint8_t family,
-		    const char *table)
+static int remember(struct nb_foreign_name **list, size_t *count, uint8_t family, const char *table)
 {
 	struct nb_foreign_name *grown;
 
@@ -183,8 +182,8 @@ static int read_dnat_expression(struct nftnl_expr *expr, void *data)
 	uint32_t length = 0;
 
 	if (strcmp(name, "meta") == 0) {
-		reader->iifname_loaded =
-			nftnl_expr_get_u32(expr, NFTNL_EXPR_META_KEY) == NFT_META_IIFNAME;
+		reader->iifname_loaded = nftnl_expr_get_u32(expr, NFTNL_EXPR_META_KEY) ==
+					 NFT_META_IIFNAME;
 	} else if (strcmp(name, "cmp") == 0 && reader->iifname_loaded) {
 		bytes = nftnl_expr_get(expr, NFTNL_EXPR_CMP_DATA, &length);
 		if (bytes && length < sizeof(reader->bridge) + 1 && length > 1 &&

@@ -55,8 +55,14 @@ int nb_opener_build(struct nftnl_rule *rule, const struct nb_input_chain *chain,
 
 /* What a walk over the expressions of a rule has understood so far. */
 struct reading {
-	enum { READ_NOTHING, READ_NFPROTO, READ_DADDR, READ_DADDR_MASKED, READ_MARK,
-	       READ_MARK_MASKED } loaded; /* what is in register 1 */
+	enum {
+		READ_NOTHING,
+		READ_NFPROTO,
+		READ_DADDR,
+		READ_DADDR_MASKED,
+		READ_MARK,
+		READ_MARK_MASKED
+	} loaded; /* what is in register 1 */
 	uint32_t mask;
 	uint32_t mark;
 	bool loopback;
@@ -157,8 +163,8 @@ static void read_match(struct reading *reading, const struct nftnl_expr *expr)
 	uint32_t length = 0;
 	const void *data = nftnl_expr_get(expr, NFTNL_EXPR_MT_INFO, &length);
 
-	if (name && data && strcmp(name, "mark") == 0 &&
-	    has_u32(expr, NFTNL_EXPR_MT_REV, 1) && length >= sizeof(struct xt_mark_mtinfo1)) {
+	if (name && data && strcmp(name, "mark") == 0 && has_u32(expr, NFTNL_EXPR_MT_REV, 1) &&
+	    length >= sizeof(struct xt_mark_mtinfo1)) {
 		const struct xt_mark_mtinfo1 *info = data;
 
 		reading->marked = !info->invert && info->mark == info->mask;
@@ -167,8 +173,8 @@ static void read_match(struct reading *reading, const struct nftnl_expr *expr)
 	} else if (name && data && strcmp(name, "comment") == 0) {
 		/* a fixed buffer; the kernel may hand back less than all of it */
 		reading->commented = length >= sizeof(NB_OPENER_COMMENT) &&
-				     memcmp(data, NB_OPENER_COMMENT,
-					    sizeof(NB_OPENER_COMMENT)) == 0;
+				     memcmp(data, NB_OPENER_COMMENT, sizeof(NB_OPENER_COMMENT)) ==
+					     0;
 	} else {
 		reading->foreign = true;
 	}
@@ -228,8 +234,8 @@ static int look_for_drop(struct nftnl_expr *expr, void *data)
 {
 	/* these look at a packet, count it or write to it, and never end it */
 	static const char *const harmless[] = {
-		"bitwise", "byteorder", "cmp",	  "connlimit", "counter", "ct",	   "dynset",
-		"exthdr",  "fib",	"hash",	  "last",      "limit",	  "log",   "match",
+		"bitwise", "byteorder", "cmp",	  "connlimit", "counter", "ct",	     "dynset",
+		"exthdr",  "fib",	"hash",	  "last",      "limit",	  "log",     "match",
 		"meta",	   "notrack",	"numgen", "objref",    "osf",	  "payload", "quota",
 		"range",   "rt",	"socket", "tunnel",    "xfrm",
 	};

@@ -125,8 +125,8 @@ void nb_op_describe(const struct nb_op *op, char *buffer, size_t size)
 		break;
 	default:
 		snprintf(buffer, size, "%s mapping %s %u/%s to %s",
-			 op->kind == NB_OP_TARGET_ADD || op->kind == NB_OP_ACCEPTED_ADD ? "add" :
-											  "remove",
+			 op->kind == NB_OP_TARGET_ADD || op->kind == NB_OP_ACCEPTED_ADD ? "add"
+											: "remove",
 			 op->element->bridge, op->element->port,
 			 nb_protocol_name(op->element->protocol),
 			 nb_target_format(&op->element->target, target));

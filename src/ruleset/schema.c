@@ -23,10 +23,10 @@
 #include "nat-bridge/ruleset.h"
 #include "schema.h"
 
-#define PRIORITY_RAW	    (-300)
-#define PRIORITY_DSTNAT	    (-100)
-#define PRIORITY_FILTER	    0
-#define PRIORITY_SRCNAT	    100
+#define PRIORITY_RAW	(-300)
+#define PRIORITY_DSTNAT (-100)
+#define PRIORITY_FILTER 0
+#define PRIORITY_SRCNAT 100
 
 const struct nb_schema_chain nb_schema_chains[] = {
 	{
@@ -144,11 +144,11 @@ const struct nb_schema_chain nb_schema_chains[] = {
 const size_t nb_schema_chain_count = sizeof(nb_schema_chains) / sizeof(nb_schema_chains[0]);
 
 /* nft's datatype numbers; a concatenation has six bits for each field. */
-#define TYPE_IPV4	7u
-#define TYPE_SERVICE	13u
-#define TYPE_IFNAME	41u
-#define CONCAT(a, b)	((a) << 6 | (b))
-#define TYPE_KEY	CONCAT(CONCAT(TYPE_IFNAME, NB_TYPE_PROTOCOL), TYPE_SERVICE)
+#define TYPE_IPV4    7u
+#define TYPE_SERVICE 13u
+#define TYPE_IFNAME  41u
+#define CONCAT(a, b) ((a) << 6 | (b))
+#define TYPE_KEY     CONCAT(CONCAT(TYPE_IFNAME, NB_TYPE_PROTOCOL), TYPE_SERVICE)
 
 const struct nb_schema_set nb_schema_sets[] = {
 	{

@@ -44,9 +44,9 @@ extern const struct nb_schema_set nb_schema_sets[];
 extern const size_t nb_schema_set_count;
 
 /* Lengths of the concatenated keys; each field padded to four bytes. */
-#define NB_TARGETS_KEY_LENGTH	24 /* ifname 16, protocol 4, port 4 */
-#define NB_TARGETS_DATA_LENGTH	8  /* address 4, port 4 */
-#define NB_ACCEPTED_KEY_LENGTH	32
+#define NB_TARGETS_KEY_LENGTH  24 /* ifname 16, protocol 4, port 4 */
+#define NB_TARGETS_DATA_LENGTH 8  /* address 4, port 4 */
+#define NB_ACCEPTED_KEY_LENGTH 32
 
 /* Does one of the rule's statements look into an anonymous set? */
 bool nb_schema_rule_has_set(const enum nb_statement *statements);

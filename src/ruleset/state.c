@@ -53,10 +53,9 @@ static int word_failure(struct nb_error *err, const struct nb_netlink_ack *ack, 
 
 static int get_generation(const struct nlmsghdr *message, void *data)
 {
-	const struct nlattr *attr;
+	struct nlattr *attr;
 
-	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg))
-	{
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) == NFTA_GEN_ID)
 			*(uint32_t *)data = ntohl(mnl_attr_get_u32(attr));
 	}
@@ -66,8 +65,7 @@ static int get_generation(const struct nlmsghdr *message, void *data)
 static int read_generation(struct nb_netlink *nl, uint32_t *ret, struct nb_error *err)
 {
 	char buffer[REQUEST_SIZE];
-	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(
-		buffer, NFT_MSG_GETGEN, AF_UNSPEC, 0, 0);
+	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETGEN, AF_UNSPEC, 0, 0);
 	struct nb_netlink_ack ack;
 	uint32_t generation = 0;
 	int r = nb_netlink_ask(nl, NETLINK_NETFILTER, request, get_generation, &generation, &ack);
@@ -86,8 +84,8 @@ int nb_foreign_dump_rules(struct nb_netlink *nl, uint8_t family, const char *tab
 			  void *data, struct nb_error *err)
 {
 	char buffer[REQUEST_SIZE];
-	struct nlmsghdr *request =
-		nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family, NLM_F_DUMP, 0);
+	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family,
+							 NLM_F_DUMP, 0);
 	struct nb_netlink_ack ack;
 	int r;
 
@@ -225,8 +223,8 @@ static int add_element(struct reader *reader, const struct nlattr *attr)
 	r = nb_element_get(attr, reader->set, reader->now, &element);
 	if (r < 0)
 		goto out;
-	r = nb_element_list_append(reader->set == NB_SET_ID_TARGETS ? &reader->state->targets :
-								      &reader->state->accepted,
+	r = nb_element_list_append(reader->set == NB_SET_ID_TARGETS ? &reader->state->targets
+								    : &reader->state->accepted,
 				   &element);
 	free(element.comment);
 	return r;
@@ -240,14 +238,12 @@ out:
 
 static int read_elements(const struct nlmsghdr *message, void *data)
 {
-	const struct nlattr *attr, *element;
+	struct nlattr *attr, *element;
 
-	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg))
-	{
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested(element, attr)
-		{
+		mnl_attr_for_each_nested(element, attr) {
 			int r = add_element(data, element);
 
 			if (r < 0)
@@ -259,32 +255,30 @@ static int read_elements(const struct nlmsghdr *message, void *data)
 
 static int read_protocols(const struct nlmsghdr *message, void *data)
 {
-	const struct nlattr *attr, *element, *key, *value;
+	struct nlattr *attr, *element, *key, *value;
 	struct reader *reader = data;
 
-	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg))
-	{
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
-		mnl_attr_for_each_nested(element, attr) mnl_attr_for_each_nested(key, element)
-		{
-			if (mnl_attr_get_type(key) != NFTA_SET_ELEM_KEY)
-				continue;
-			mnl_attr_for_each_nested(value, key)
-			{
-				if (reader->protocol_count < sizeof(reader->protocols))
-					reader->protocols[reader->protocol_count++] =
-						*(const uint8_t *)mnl_attr_get_payload(value);
+		mnl_attr_for_each_nested(element, attr)
+			mnl_attr_for_each_nested(key, element) {
+				if (mnl_attr_get_type(key) != NFTA_SET_ELEM_KEY)
+					continue;
+				mnl_attr_for_each_nested(value, key) {
+					if (reader->protocol_count < sizeof(reader->protocols))
+						reader->protocols[reader->protocol_count++] = *(
+							const uint8_t *)mnl_attr_get_payload(value);
+				}
 			}
-		}
 	}
 	return 0;
 }
 
 static struct nlmsghdr *set_request(char *buffer, uint16_t flags, const char *set)
 {
-	struct nlmsghdr *request =
-		nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, NFPROTO_INET, flags, 0);
+	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, NFPROTO_INET,
+							 flags, 0);
 
 	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, NB_TABLE_NAME);
 	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set);
@@ -469,8 +463,8 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 	reader.now = now_ms();
 	r = dump(&reader, NFT_MSG_GETTABLE, NFPROTO_UNSPEC, NULL, read_table, "read tables", err);
 	if (r == 0)
-		r = dump(&reader, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, read_chain,
-			 "read chains", err);
+		r = dump(&reader, NFT_MSG_GETCHAIN, NFPROTO_UNSPEC, NULL, read_chain, "read chains",
+			 err);
 	if (r == 0 && reader.table_seen)
 		r = read_own_table(&reader, keys, err);
 	if (r == 0)
@@ -489,6 +483,15 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 	nb_element_list_sort(&ret->targets);
 	nb_element_list_sort(&ret->accepted);
 	return 0;
+}
+
+int nb_state_read_devices(struct nb_netlink *nl, struct nb_state *ret, struct nb_error *err)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = read_generation(nl, &ret->generation, err);
+	return r < 0 ? r : nb_link_dump(nl, &ret->links, err);
 }
 
 void nb_state_clear(struct nb_state *state)

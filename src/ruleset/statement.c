@@ -22,16 +22,16 @@
 
 #include "statement.h"
 
-#define IP_SADDR_OFFSET	   12
-#define IP_DADDR_OFFSET	   16
-#define TH_SPORT_OFFSET	   0
-#define TH_DPORT_OFFSET	   2
+#define IP_SADDR_OFFSET	    12
+#define IP_DADDR_OFFSET	    16
+#define TH_SPORT_OFFSET	    0
+#define TH_DPORT_OFFSET	    2
 #define LOOPBACK_FIRST_BYTE 127
 /* in a 32-bit-register concatenation behind a 16-byte name */
-#define REG_FIELD_2 NFT_REG_2
-#define REG_FIELD_3 NFT_REG32_05
-#define REG_FIELD_4 NFT_REG32_06
-#define REG_FIELD_5 NFT_REG32_07
+#define REG_FIELD_2   NFT_REG_2
+#define REG_FIELD_3   NFT_REG32_05
+#define REG_FIELD_4   NFT_REG32_06
+#define REG_FIELD_5   NFT_REG32_07
 #define IFNAME_LENGTH 16
 
 struct builder {

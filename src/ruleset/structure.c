@@ -22,8 +22,8 @@
 #define NFT_SET_CONCAT 0x80
 #endif
 
-static __attribute__((format(printf, 2, 3))) void
-damaged(struct nb_structure *structure, const char *format, ...)
+static __attribute__((format(printf, 2, 3))) void damaged(struct nb_structure *structure,
+							  const char *format, ...)
 {
 	va_list args;
 
@@ -56,8 +56,7 @@ void nb_structure_chain(struct nb_structure *structure, const struct nftnl_chain
 	}
 	structure->chains_seen[index] = true;
 	if (base != (schema->type != NULL)) {
-		damaged(structure, "chain %s %s", name,
-			base ? "has a hook" : "has lost its hook");
+		damaged(structure, "chain %s %s", name, base ? "has a hook" : "has lost its hook");
 		return;
 	}
 	if (!base)
@@ -178,8 +177,7 @@ void nb_structure_rule(struct nb_structure *structure, const struct nftnl_rule *
 	if (index == nb_schema_chain_count)
 		return; /* the chain itself was found to be foreign */
 	position = structure->rules_seen[index]++;
-	if (position >= NB_SCHEMA_RULES ||
-	    nb_schema_chains[index].rules[position][0] == NB_END) {
+	if (position >= NB_SCHEMA_RULES || nb_schema_chains[index].rules[position][0] == NB_END) {
 		damaged(structure, "chain %s has a rule too many", name);
 		return;
 	}
@@ -197,8 +195,7 @@ void nb_structure_rule(struct nb_structure *structure, const struct nftnl_rule *
 		damaged(structure, "rule %zu of chain %s differs", position + 1, name);
 }
 
-void nb_structure_anonymous(struct nb_structure *structure, const uint8_t *protocols,
-			    size_t count)
+void nb_structure_anonymous(struct nb_structure *structure, const uint8_t *protocols, size_t count)
 {
 	bool tcp = false, udp = false;
 

@@ -27,8 +27,7 @@ void nb_structure_chain(struct nb_structure *structure, const struct nftnl_chain
 void nb_structure_set(struct nb_structure *structure, const struct nftnl_set *set);
 void nb_structure_rule(struct nb_structure *structure, const struct nftnl_rule *rule);
 /* The elements of an anonymous set, one at a time and at its end. */
-void nb_structure_anonymous(struct nb_structure *structure, const uint8_t *protocols,
-			    size_t count);
+void nb_structure_anonymous(struct nb_structure *structure, const uint8_t *protocols, size_t count);
 /* Everything was fed: true if the table is sound, else the damage is worded. */
 bool nb_structure_is_sound(struct nb_structure *structure);
 

@@ -36,10 +36,17 @@ marks=0
 # Frames with a loopback destination, at the bridge's MAC.
 raw_frames()
 {
-	raw c1 $BR syn 172.30.1.2:"$1" 127.0.0.1:5432 --wait "$2"
-	raw c1 $BR syn 172.30.1.2:"$1" 127.0.0.1:9090 --wait "$2"
-	raw c1 $BR udp 172.30.1.2:"$1" 127.0.0.1:5353 --wait "$2" --text "raw-$1"
-	raw c1 $BR udp 172.30.1.2:"$1" 127.0.0.1:9090 --wait "$2" --text "raw-$1"
+	local kind port number=0
+
+	for kind in syn udp; do
+		for port in "$([ $kind = syn ] && echo 5432 || echo 5353)" 9090; do
+			number=$((number + 1))
+			raw c1 $BR $kind 172.30.1.2:"$1" 127.0.0.1:"$port" --wait "$2" \
+				--text "raw-$1" >"$T/raw.$number" &
+		done
+	done
+	wait
+	cat "$T"/raw.[1-4]
 }
 
 # No raw socket needed: CAP_NET_ADMIN in the container routes 127.0.0.1 to the host.

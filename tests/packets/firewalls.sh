@@ -18,7 +18,8 @@ dial()
 	"$1" c1 tcp:$GW:5432 udp:$GW:5353
 }
 
-# Both of iptables-nft's tables, and three chains that are nobody's.
+# Two tables of iptables-nft, and chains that drop by policy, by a verdict map, in a
+# chain to which they jump, and in a chain of type nat.
 must iptables-nft -A INPUT -i lo -j ACCEPT
 must iptables-nft -A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT
 must iptables-nft -A INPUT -p tcp --dport 22 -j ACCEPT
@@ -43,10 +44,29 @@ must nft -f - <<-'NFT'
 			iifname != "lo" ip daddr 127.0.0.0/8 counter drop
 		}
 	}
+	table inet fwmap {
+		map verdicts {
+			type ifname : verdict
+			elements = { "lo" : accept, "lan0" : drop, "br-0123456789ab" : drop,
+				     "br-second" : drop }
+		}
+		chain input {
+			type filter hook input priority 20; policy accept;
+			iifname vmap @verdicts
+		}
+	}
+	table ip6 fwsix {
+		chain input {
+			type filter hook input priority 0; policy drop;
+		}
+	}
 	table ip fwlate {
 		chain input {
 			type filter hook input priority 50; policy accept;
-			iifname != "lo" drop
+			iifname != "lo" jump strangers
+		}
+		chain strangers {
+			drop
 		}
 		chain watch {
 			type filter hook input priority 60; policy accept;
@@ -73,7 +93,7 @@ is "a dry run changes nothing" "$(rules_of_others)" "$before"
 ok "and prints what nft takes" nft -c -f - <<<"$script"
 out=$(nb add $BR 5432 5353/udp --json)
 is "add: changed" "$(json 'd["changed"]' <<<"$out")" true
-is "reached through all five of them" "$(dial reach)" "answered answered"
+is "reached through all of them" "$(dial reach)" "answered answered"
 is "what is not mapped is not" "$(probe c1 tcp:$GW:9090 tcp:$GW:8022)" "timeout timeout"
 is "another bridge is not let in" "$(probe c3 tcp:$GW2:5432)" timeout
 
@@ -89,11 +109,13 @@ has "and in an ip table" "$(nft list chain ip fwlate input)" \
 	'ip daddr 127.0.0.0/8 meta mark & 0x10000000 == 0x10000000 accept comment "nat-bridge"'
 hasnt "a chain of another hook has none" "$(nft list chain inet fw forward)" mark
 hasnt "a chain that cannot drop has none" "$(nft list chain ip fwlate watch)" mark
-is "five in all" "$(openers)" 5
+hasnt "an IPv6 chain has none" "$(nft list chain ip6 fwsix input)" mark
+is "six in all" "$(openers)" 6
 
 # --- Each chain drops without it ---
 
-for chain in "ip filter INPUT" "ip mangle INPUT" "inet fw early" "ip fwnat input" "ip fwlate input"; do
+for chain in "ip filter INPUT" "ip mangle INPUT" "inet fw early" "ip fwnat input" "inet fwmap input" \
+	"ip fwlate input"; do
 	# Three words, meant as three arguments. A flow that is let in already may
 	# pass a nat chain and an ESTABLISHED rule, so these are new ones.
 	# shellcheck disable=SC2086
@@ -103,7 +125,7 @@ for chain in "ip filter INPUT" "ip mangle INPUT" "inet fw early" "ip fwnat input
 	ok "apply puts it back" nb apply
 	is "reached again" "$(dial reach)" "answered answered"
 done
-is "still five in all" "$(openers)" 5
+is "still six in all" "$(openers)" 6
 
 # --- Their own tools go on working ---
 
@@ -145,6 +167,8 @@ out=$(nb apply 2>&1)
 is "a table that only its owner may change is no failure" $? 0
 has "but it is named" "$out" foreign
 is "and it drops, which we cannot help" "$(dial probe)" "timeout timeout"
+ok "add another mapping beside it" nb add $BR 5434:5432
+ok "and remove it" nb remove $BR 5434
 kill "$(cat "$T/owner.pid")"
 poll 3 eval '! nft list table inet foreign' || tap_note "the owned table stays"
 is "without it: reached" "$(dial reach)" "answered answered"
@@ -198,7 +222,7 @@ ok "apply" nb apply
 # --- Gone without a trace ---
 
 ok "remove one" nb remove $BR 5432
-is "the openers stay for the other" "$(openers)" 5
+is "the openers stay for the other" "$(openers)" 6
 ok "remove the last" nb remove $BR 5353/udp
 is "everything is byte for byte what it was" "$(rules_of_others)" "$before"
 ok "add again" nb add $BR 5432

@@ -43,8 +43,11 @@ void dir_leave(void)
 
 void dir_write_bytes(const char *path, const void *bytes, size_t length)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC, 0644);
+	int fd;
 
+	/* Afresh: ext4 syncs a file that was cut to nothing and written again. */
+	unlink(path);
+	fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0644);
 	ck_assert_msg(fd >= 0, "%s", path);
 	ck_assert_int_eq(write(fd, bytes, length), (ssize_t)length);
 	ck_assert_int_eq(close(fd), 0);

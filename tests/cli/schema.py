@@ -144,17 +144,25 @@ def main():
     with open(os.path.join(SOURCE, "rules", "README.md"), encoding="utf-8") as stream:
         example = json.loads(re.search(r"```json\n(.*?)```", stream.read(), re.DOTALL)[1])
     ask = bool(PROGRAM) and not subprocess.run([*ALONE, "true"], check=False).returncode
-    failures = 0
     rows = [(document, True) for document in [example, *VALID]]
     rows += [(document, False) for document in INVALID]
-    for document, valid in rows:
+    failures = 0
+    print("TAP version 13")
+    print(f"1..{len(rows)}")
+    if not ask:
+        print("# no network namespace of our own: the program is not asked")
+    for number, (document, valid) in enumerate(rows, 1):
+        wrong = []
         if fits(document, schema, schema) != valid:
-            failures += 1
-            print(f"the schema {'refuses' if valid else 'accepts'} {json.dumps(document)}")
+            wrong.append("schema")
         if ask and program_accepts(document) != valid:
-            failures += 1
-            print(f"the program {'refuses' if valid else 'accepts'} {json.dumps(document)}")
-    print(f"{len(rows)} documents, {failures} wrong" + ("" if ask else ", the program not asked"))
+            wrong.append("program")
+        failures += bool(wrong)
+        # A '#' would begin a TAP directive.
+        text = json.dumps(document).replace("#", "\\u0023")
+        print(f"{'not ok' if wrong else 'ok'} {number} - {'takes' if valid else 'refuses'} {text}")
+        if wrong:
+            print(f"# wrong: {', '.join(wrong)}")
     return 1 if failures else 0
 
 

@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The stamp of the last apply, in /run/nat-bridge beside the lock.
+ *
+ * The kernel walks a set from its beginning for each 32 KiB that it dumps, so
+ * dumping is quadratic: at 65,000 mappings it takes as long as loading them. But every
+ * commit of any program changes the ruleset's generation. If that is still
+ * the one that the last apply left, nothing in nf_tables has changed, and what remains to be
+ * looked at are rule files and devices. An expiry changes no generation:
+ * a wish with timed mappings is never stamped.
+ *
+ * A generation counts within one network namespace, whose inode may be used
+ * again: the namespace is told by its cookie (Linux 5.14; without it there is
+ * no stamp) and the boot's id.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "stamp.h"
+
+#ifndef SO_NETNS_COOKIE
+#define SO_NETNS_COOKIE 71
+#endif
+
+#define STAMP_SIZE 256
+
+static bool stamp_path(char *path, size_t size, const char *suffix)
+{
+	struct stat net;
+
+	if (stat("/proc/self/ns/net", &net) < 0)
+		return false;
+	snprintf(path, size, "/run/nat-bridge/%llu.applied%s", (unsigned long long)net.st_ino,
+		 suffix);
+	return true;
+}
+
+static bool netns_cookie(uint64_t *ret)
+{
+	socklen_t length = sizeof(*ret);
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	bool known;
+
+	if (fd < 0)
+		return false;
+	known = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &length) == 0;
+	close(fd);
+	return known;
+}
+
+/* A small file as text. Returns its length, or 0. */
+static size_t read_text(const char *path, char *text, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	ssize_t length;
+
+	if (fd < 0)
+		return 0;
+	length = read(fd, text, size - 1);
+	close(fd);
+	if (length < 0)
+		length = 0;
+	text[length] = '\0';
+	return (size_t)length;
+}
+
+static bool word_stamp(const struct nb_run *run, const struct nb_wanted *wanted,
+		       uint32_t generation, char *text)
+{
+	char boot[64];
+	uint64_t cookie;
+
+	if (wanted->timed || wanted->refused_count || run->rules.unfinished_count ||
+	    nb_rules_invalid(&run->rules) || !netns_cookie(&cookie) ||
+	    !read_text("/proc/sys/kernel/random/boot_id", boot, sizeof(boot)))
+		return false;
+	boot[strcspn(boot, "\n")] = '\0';
+	snprintf(text, STAMP_SIZE, "%s netns %llu generation %u mark %x wish %016llx version %s\n",
+		 boot, (unsigned long long)cookie, generation, run->config.mark,
+		 (unsigned long long)wanted->digest, NB_VERSION);
+	return true;
+}
+
+void nb_stamp_save(struct nb_run *run, const struct nb_wanted *wanted, uint32_t generation)
+{
+	char path[128], fresh[128], text[STAMP_SIZE];
+	size_t length;
+	int fd;
+
+	/* a warning would be said once and then never again */
+	if (run->warnings.count || !word_stamp(run, wanted, generation, text) ||
+	    !stamp_path(path, sizeof(path), "") || !stamp_path(fresh, sizeof(fresh), ".new"))
+		return;
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return;
+	length = strlen(text);
+	if (write(fd, text, length) == (ssize_t)length)
+		rename(fresh, path);
+	else
+		unlink(fresh);
+	close(fd);
+}
+
+/* Every wanted bridge open and tagged, and no other device tagged. */
+static bool devices_agree(const struct nb_link_list *links, const struct nb_bridge_list *bridges)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < links->count; i++) {
+		const struct nb_link *link = &links->items[i];
+		bool wanted = nb_bridge_find(bridges, link->name) != NULL;
+
+		if (wanted != nb_link_is_tagged(link) || (wanted && link->route_localnet != 1))
+			return false;
+		found += wanted;
+	}
+	return found == bridges->count;
+}
+
+bool nb_stamp_is_current(struct nb_run *run, struct nb_wanted *wanted)
+{
+	char path[128], have[STAMP_SIZE], want[STAMP_SIZE];
+	struct nb_state devices = { 0 };
+	struct nb_desired desired = { 0 };
+	bool current = false;
+
+	if (run->options.dry_run || !stamp_path(path, sizeof(path), "") ||
+	    !read_text(path, have, sizeof(have)))
+		return false;
+	/* the wish, as far as it does not depend on what the ruleset holds */
+	if (nb_state_read_devices(run->nl, &devices, &run->error) == 0 &&
+	    nb_wanted_build(run, &devices, &desired, wanted) == 0)
+		current = word_stamp(run, wanted, devices.generation, want) &&
+			  strcmp(have, want) == 0 &&
+			  devices_agree(&devices.links, &desired.bridges);
+	nb_desired_clear(&desired);
+	nb_state_clear(&devices);
+	return current;
+}

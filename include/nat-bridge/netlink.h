@@ -46,7 +46,8 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 /*
  * Send a ready nfnetlink batch of @length bytes in one datagram and collect
  * the errors. Returns 0 if the kernel committed it; otherwise the first error's negative errno
- * and up to *@ack_count acks in the order of the messages.
+ * and up to *@ack_count acks in the order of the messages. -EINPROGRESS: it
+ * was sent, but the answer was lost, so nobody knows.
  */
 int nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t length, uint32_t last,
 		      struct nb_netlink_ack *acks, size_t *ack_count);

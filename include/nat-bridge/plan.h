@@ -98,9 +98,9 @@ void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE 
  * caller, who decides whether to undo or only to report.
  */
 struct nb_outcome {
-	bool changed;		       /* something was changed */
-	bool committed;		       /* the first batch is in the kernel */
-	uint32_t generation;	       /* of the ruleset, when the plan was carried out */
+	bool changed;	     /* something was changed */
+	bool committed;	     /* a batch is in the kernel, or may be: its answer was lost */
+	uint32_t generation; /* of the ruleset, when the plan was carried out */
 	char vanished[NB_IFNAME_SIZE]; /* a bridge that was gone when it was to be enabled */
 };
 

@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli.h"
+#include "wanted.h"
 
 struct removal {
 	struct nb_port_spec *specs;
@@ -123,10 +123,16 @@ static int choose(struct nb_run *run, struct removal *removal)
 				 sizeof(struct nb_stored *));
 	if (!removal->chosen)
 		return nb_out_of_memory(run);
+	/* what an invalid file holds would come back with the next apply */
+	if (run->options.all_networks || run->options.all) {
+		r = nb_wanted_require_valid(run);
+		if (r < 0)
+			return r;
+	}
 	if (run->options.all_networks) {
 		for (size_t i = 0; i < inventory->count; i++)
 			removal->chosen[removal->chosen_count++] = &inventory->items[i];
-		return nb_warn_invalid_files(run, NULL, NULL, 0);
+		return 0;
 	}
 	r = nb_inventory_find_network(run, inventory, run->words[0], &network);
 	if (r < 0)

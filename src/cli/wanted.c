@@ -256,9 +256,11 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	int r = nb_wanted_require_directory(run, state);
 
 	nb_wanted_clear(wanted);
+	if (r < 0)
+		return r;
 	wanted->bridges = calloc(mappings->count + 1, sizeof(*wanted->bridges));
 	if (!wanted->bridges)
-		r = nb_out_of_memory(run);
+		return nb_out_of_memory(run);
 	for (size_t i = 0; r == 0 && i < mappings->count; i++) {
 		const struct nb_mapping *mapping = &mappings->items[i];
 

@@ -86,11 +86,11 @@ static int open_bus(struct nb_netlink *nl, int bus, struct mnl_socket **ret)
 	if (!socket) {
 		socket = mnl_socket_open2(bus, SOCK_CLOEXEC);
 		if (!socket)
-			return -errno;
+			return errno ? -errno : -EIO;
 		if (mnl_socket_bind(socket, 0, MNL_SOCKET_AUTOPID) < 0) {
 			number = errno;
 			mnl_socket_close(socket);
-			return -number;
+			return number ? -number : -EIO;
 		}
 		set_options(socket, bus);
 		nl->sockets[bus] = socket;
@@ -214,7 +214,7 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 		   int (*callback)(const struct nlmsghdr *message, void *data), void *data,
 		   struct nb_netlink_ack *ack)
 {
-	struct mnl_socket *socket;
+	struct mnl_socket *socket = NULL;
 	struct walk walk = {
 		.callback = callback,
 		.data = data,
@@ -267,7 +267,7 @@ static void make_room(int fd, size_t length)
 int nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t length, uint32_t last,
 		      struct nb_netlink_ack *acks, size_t *ack_count)
 {
-	struct mnl_socket *socket;
+	struct mnl_socket *socket = NULL;
 	uint32_t first = ((const struct nlmsghdr *)batch)->nlmsg_seq;
 	size_t room = *ack_count;
 	int r, result = 0;
@@ -288,7 +288,7 @@ int nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t length, u
 		if (received == -EAGAIN)
 			return result;
 		if (received < 0)
-			return result < 0 ? result : (int)received;
+			return result < 0 ? result : -EINPROGRESS;
 		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 			struct nb_netlink_ack ack;
 
@@ -327,6 +327,9 @@ static const char *explain(int number, const char **ret_code)
 	case EINTR:
 		*ret_code = "busy";
 		return "another program kept changing the ruleset: try again";
+	case EINPROGRESS:
+		*ret_code = "busy";
+		return "the kernel's answer was lost: try again";
 	case EBUSY:
 		*ret_code = "busy";
 		return "the kernel is busy with another change: try again";

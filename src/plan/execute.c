@@ -24,9 +24,9 @@ int64_t nb_monotonic_ms(void)
 	return read_clock(CLOCK_MONOTONIC);
 }
 
-/* @ret_gone (if not NULL) takes the name of a device that vanished; else that is no event. */
+/* With @name_gone a device that vanished is named in the outcome; else that is no event. */
 static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, size_t count,
-		     struct nb_outcome *outcome, char *ret_gone, struct nb_error *err)
+		     struct nb_outcome *outcome, bool name_gone, struct nb_error *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct nb_netlink_ack ack;
@@ -34,8 +34,8 @@ static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, si
 				    steps[i].tag, &ack);
 
 		if (r == -ENODEV) {
-			if (ret_gone)
-				memcpy(ret_gone, steps[i].name, sizeof(steps[i].name));
+			if (name_gone)
+				memcpy(outcome->vanished, steps[i].name, sizeof(steps[i].name));
 			continue;
 		}
 		if (r < 0) {
@@ -50,6 +50,20 @@ static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, si
 	return 0;
 }
 
+/* One transaction. A lost answer leaves it open whether it happened: read and plan again. */
+static int commit(struct nb_netlink *nl, const struct nb_op_list *ops, uint32_t mark,
+		  uint32_t *generation, struct nb_outcome *outcome, struct nb_error *err)
+{
+	int r = nb_ops_commit(nl, ops, mark, *generation, nb_now_ms(), err);
+
+	if (r < 0 && r != -EINPROGRESS)
+		return r;
+	outcome->changed = outcome->committed = true;
+	/* a commit of somebody else in between makes the next batch stale */
+	(*generation)++;
+	return r < 0 ? -EAGAIN : 0;
+}
+
 int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const struct nb_state *state,
 		    uint32_t mark, struct nb_outcome *outcome, struct nb_warnings *warnings,
 		    struct nb_error *err)
@@ -58,18 +72,15 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 	struct nb_flow_result flows;
 	int r;
 
-	r = set_links(nl, plan->close, plan->close_count, outcome, NULL, err);
+	r = set_links(nl, plan->close, plan->close_count, outcome, false, err);
 	if (r < 0)
 		return r;
 	if (plan->first.count) {
-		r = nb_ops_commit(nl, &plan->first, mark, generation, nb_now_ms(), err);
+		r = commit(nl, &plan->first, mark, &generation, outcome, err);
 		if (r < 0)
 			return r;
-		outcome->changed = outcome->committed = true;
-		/* a commit of somebody else in between makes the second batch stale */
-		generation++;
 	}
-	r = set_links(nl, plan->enable, plan->enable_count, outcome, outcome->vanished, err);
+	r = set_links(nl, plan->enable, plan->enable_count, outcome, true, err);
 	if (r < 0)
 		return r;
 	if (plan->started_count) {
@@ -82,15 +93,13 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 		if (r < 0)
 			return r;
 	}
-	r = set_links(nl, plan->restore, plan->restore_count, outcome, NULL, err);
+	r = set_links(nl, plan->restore, plan->restore_count, outcome, false, err);
 	if (r < 0)
 		return r;
 	if (plan->second.count) {
-		r = nb_ops_commit(nl, &plan->second, mark, generation, nb_now_ms(), err);
+		r = commit(nl, &plan->second, mark, &generation, outcome, err);
 		if (r < 0)
 			return r;
-		outcome->changed = true;
-		generation++;
 	}
 	outcome->generation = generation;
 	return 0;

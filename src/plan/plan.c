@@ -416,7 +416,7 @@ static void word_difference(struct planner *p, const struct difference *d,
 	const char *protocol;
 
 	/* of a damaged table the damage is said, not each mapping */
-	if (!p->explain || (p->replace && exists(p)))
+	if (!one || !p->explain || (p->replace && exists(p)))
 		return;
 	protocol = nb_protocol_name(one->protocol);
 	if (!have && !nb_element_find_exact(&p->state->targets, want) &&

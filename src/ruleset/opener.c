@@ -116,11 +116,10 @@ static void read_bitwise(struct reading *reading, const struct nftnl_expr *expr)
 	const uint32_t *mask = get_bytes(expr, NFTNL_EXPR_BITWISE_MASK, sizeof(*mask));
 	const uint32_t *flip = get_bytes(expr, NFTNL_EXPR_BITWISE_XOR, sizeof(*flip));
 
-	if (!mask || !flip || *flip != 0) {
-		reading->foreign = true;
-	} else if (reading->loaded == READ_DADDR && *mask == htonl(0xff000000)) {
+	if (mask && flip && *flip == 0 && reading->loaded == READ_DADDR &&
+	    *mask == htonl(0xff000000)) {
 		reading->loaded = READ_DADDR_MASKED;
-	} else if (reading->loaded == READ_MARK) {
+	} else if (mask && flip && *flip == 0 && reading->loaded == READ_MARK) {
 		reading->loaded = READ_MARK_MASKED;
 		reading->mask = *mask;
 	} else {
@@ -139,17 +138,16 @@ static void read_cmp(struct reading *reading, const struct nftnl_expr *expr)
 		return;
 	}
 	memcpy(&value, data, length);
-	if (reading->loaded == READ_NFPROTO && length == 1 && data[0] == NFPROTO_IPV4) {
-		;
+	if (reading->loaded == READ_NFPROTO) {
+		reading->foreign |= length != 1 || data[0] != NFPROTO_IPV4;
 	} else if (reading->loaded == READ_DADDR_MASKED &&
 		   ((length == 1 && data[0] == 127) ||
 		    (length == 4 && value == htonl(0x7f000000)))) {
 		reading->loopback = true;
-	} else if (reading->loaded == READ_MARK_MASKED && length == 4 && value == reading->mask) {
-		reading->marked = true;
-		reading->mark = value;
-	} else if (reading->loaded == READ_MARK && length == 4 && value == UINT32_MAX) {
-		/* a mask of all bits is left out by nft */
+	} else if (length == 4 &&
+		   ((reading->loaded == READ_MARK_MASKED && value == reading->mask) ||
+		    /* a mask of all bits is left out by nft */
+		    (reading->loaded == READ_MARK && value == UINT32_MAX))) {
 		reading->marked = true;
 		reading->mark = value;
 	} else {

@@ -453,7 +453,7 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 			       .mark = mark },
 		.foreign = { .nl = nl, .mark = mark, .state = ret },
 	};
-	uint32_t generation;
+	uint32_t generation = 0;
 	int r;
 
 	memset(ret, 0, sizeof(*ret));

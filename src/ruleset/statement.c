@@ -268,6 +268,7 @@ static void marked_xt(struct builder *b)
 	nftnl_expr_set_str(e, NFTNL_EXPR_MT_NAME, "mark");
 	nftnl_expr_set_u32(e, NFTNL_EXPR_MT_REV, 1);
 	nftnl_expr_set(e, NFTNL_EXPR_MT_INFO, info, sizeof(*info));
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): the expression owns it now */
 }
 
 /*
@@ -405,6 +406,9 @@ int nb_statements_build(struct nftnl_rule *rule, uint8_t family, uint32_t mark,
 	return b.failed ? -ENOMEM : 0;
 }
 
+#define ACCEPTED_KEY(device, address, port) \
+	device " . meta l4proto . ct original proto-dst . ip " address " . th " port " @accepted"
+
 /* %m stands for the mark, %n for its complement. */
 static const char *const texts[NB_STATEMENT_COUNT] = {
 	[NB_END] = "",
@@ -421,10 +425,8 @@ static const char *const texts[NB_STATEMENT_COUNT] = {
 	[NB_L4_UDP] = "meta l4proto udp",
 	[NB_L4_ICMP] = "meta l4proto icmp",
 	[NB_L4_TCP_UDP] = "meta l4proto { tcp, udp }",
-	[NB_ACCEPTED_IN] = "iifname . meta l4proto . ct original proto-dst . ip daddr . th dport "
-			   "@accepted",
-	[NB_ACCEPTED_OUT] = "oifname . meta l4proto . ct original proto-dst . ip saddr . th sport "
-			    "@accepted",
+	[NB_ACCEPTED_IN] = ACCEPTED_KEY("iifname", "daddr", "dport"),
+	[NB_ACCEPTED_OUT] = ACCEPTED_KEY("oifname", "saddr", "sport"),
 	[NB_CT_DNAT] = "ct status dnat",
 	[NB_CT_RELATED] = "ct state related",
 	[NB_CT_ORIGINAL] = "ct direction original",

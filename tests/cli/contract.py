@@ -767,6 +767,17 @@ def _():
     refused("remove", "br-two", "81", rc=2, text="bad.json")
 
 
+@case("an invalid file: remove --all and --all-networks, whose keys may be in it, give 2")
+def _():
+    lab.good("add", "br-app", "8088")
+    lab.good("add", "br-two", "81")
+    with open(lab.rules + "/iface.br-two-81-tcp.json", "a") as file:
+        file.write("x")
+    refused("remove", "br-two", "--all", rc=2, text="br-two-81-tcp.json")
+    refused("remove", "--all-networks", rc=2, text="br-two-81-tcp.json")
+    lab.good("remove", "br-app", "--all")
+
+
 @case("a disabled mapping is not in the kernel, and add enables it")
 def _():
     lab.write_rules({"a.json": rule_file("iface:br-app", 8088, enabled=False),
@@ -924,7 +935,7 @@ def _():
         holder.wait(20)
     expect_eq(holder.returncode, 0, "the slow add")
     expect(lab.json("check").get("in_sync"), "in sync")
-    locks = os.listdir("/run/nat-bridge")
+    locks = [name for name in os.listdir("/run/nat-bridge") if name.endswith(".lock")]
     inode = os.stat("/proc/self/ns/net").st_ino
     expect_eq(locks, [f"{inode}.lock"], "the lock's name")
     expect_eq(stat.S_IMODE(os.stat("/run/nat-bridge").st_mode) & 0o077 &

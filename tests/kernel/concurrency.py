@@ -13,7 +13,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
 
-lab = enter(__file__, containers=False, needs=("nft", "ip", "iptables-nft"))
+lab = enter(__file__, containers=False, needs=("nft", "ip", "iptables-nft", "strace"))
 WRITERS = 8
 EACH = 50 if arguments.full else 10
 
@@ -159,6 +159,67 @@ def _():
     expect(lab.json("check").get("in_sync"), "in sync")
     lab.good("remove", "br-app", "8088")
     expect(lab.ruleset() == first, "the ruleset is as at the beginning")
+
+
+def batch_number(words):
+    """The number of the sendto that carries the first batch of the command."""
+    trace = lab.dir + "/trace"
+    result = lab.execute(["strace", "-qq", "-o", trace, "-e", "trace=sendto",
+                          *lab.command(*words)], env=UNDER_STRACE)
+    expect(result.rc == 0, f"{result}")
+    with open(trace, errors="replace") as file:
+        sends = file.read().splitlines()
+    return next(i for i, line in enumerate(sends, 1) if "BATCH_BEGIN" in line)
+
+
+UNDER_STRACE = {"ASAN_OPTIONS": "detect_leaks=0"}
+
+
+@case("a commit of another between reading and batch: read again, and everything in its place")
+def _():
+    for words, undo in ((("add", "br-app", "8088"), ("remove", "br-app", "8088")),):
+        number = batch_number(words)
+        lab.good(*undo)
+        slow = subprocess.Popen(
+            ["strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e",
+             f"inject=sendto:delay_enter=700000:when={number}", *lab.command(*words)],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=dict(os.environ, **UNDER_STRACE))
+        time.sleep(0.4)  # it has read everything and stands before its batch
+        expect("nat-bridge" not in lab.ruleset(), "too late to come between")
+        subprocess.run(["nft", "-f", "-"], text=True, check=True, input="""
+            table ip between {
+                chain input {
+                    type filter hook input priority 20; policy drop;
+                }
+            }""")
+        out = slow.communicate(timeout=20)[0].decode()
+        expect_eq(slow.returncode, 0, f"exit status: {out}")
+        expect_eq(openers().get("table ip between"), 1, "openers in the new chain")
+        expect(lab.json("check").get("in_sync"), "in sync")
+        subprocess.run("nft delete table ip between", shell=True, check=True)
+        lab.good(*undo)
+        expect(lab.ruleset() == first, "the ruleset is as at the beginning")
+
+
+@case("commits of another without end: it gives up after five seconds, nothing changed", full=True)
+def _():
+    before = (lab.files(), lab.links())
+    noise = Noise("nft add element inet site noise '{ 192.0.2.1 }'; "
+                  "nft delete element inet site noise '{ 192.0.2.1 }'")
+    try:
+        result = lab.nb("add", "br-app", "8088", env=UNDER_STRACE, prefix=(
+            "strace", "-qq", "-o", "/dev/null", "-e", "trace=sendto", "-e",
+            "inject=sendto:delay_enter=120000"))
+    finally:
+        noise.stop()
+    note(f"{result.seconds:.1f} s: {result.err}")
+    expect(result.rc == 1, f"{result}")
+    expect(4 < result.seconds < 10, f"bounded: {result}")
+    expect_match("chang|conflict|busy|again", result.err, "message")
+    subprocess.run("nft flush set inet site noise", shell=True, check=True)
+    expect(lab.ruleset() == first, "ruleset")
+    lab.same({"files": before[0], "links": before[1]},
+             {"files": lab.files(), "links": lab.links()})
 
 
 subprocess.run(["nft", "-f", "-"], input=SITE, text=True, check=True)

@@ -78,5 +78,28 @@ for bridge_nf in $(bridge_nf_values); do
 	is "bridge-nf $bridge_nf: a container of another bridge is not" \
 		"$(who 172.30.2.2 | xargs)" "stranger stranger"
 done
+
+# --- Somebody's own translation of the host's output, such as a port published on ---
+# --- 127.0.0.1 by an engine without a proxy: it is no way in, and must go on      ---
+
+serve c1 web=tcp:172.30.1.2:80 web=udp:172.30.1.2:80
+must nft -f - <<-NFT
+	table ip published {
+		chain output {
+			type nat hook output priority -100; policy accept;
+			ip daddr 127.0.0.1 meta l4proto { tcp, udp } th dport 8080 dnat to 172.30.1.2:80
+		}
+		chain postrouting {
+			type nat hook postrouting priority srcnat; policy accept;
+			ip saddr 127.0.0.0/8 oifname "$BR" masquerade
+		}
+	}
+NFT
+todo "the host reaches a port that is published on its loopback" \
+	"the answers of such flows meet the drop in chain mapped" \
+	"$(probe host tcp:127.0.0.1:8080 udp:127.0.0.1:8080)" "answered answered"
 ok "remove" nb remove $BR --all
+set_sysctl net.ipv4.conf.$BR.route_localnet=1
+is "control: without a mapping it does" \
+	"$(reach host tcp:127.0.0.1:8080 udp:127.0.0.1:8080)" "answered answered"
 tap_end

@@ -76,6 +76,13 @@ const struct nb_schema_chain nb_schema_chains[] = {
 		.rules = {
 			{ NB_L4_TCP_UDP, NB_ACCEPTED_IN, NB_CT_DNAT, NB_MARK_SET, NB_ACCEPT },
 			{ NB_L4_ICMP, NB_CT_RELATED, NB_CT_DNAT, NB_MARK_SET, NB_ACCEPT },
+			/*
+			 * A container's answer to the host's own 127.0.0.1, through
+			 * somebody's DNAT of local output (a port that Docker publishes
+			 * there without its proxy). The host began such a flow: from
+			 * a bridge the guard drops that source.
+			 */
+			{ NB_CT_DNAT, NB_CT_REPLY, NB_ACCEPT },
 			{ NB_COUNTER, NB_DROP },
 		},
 	},

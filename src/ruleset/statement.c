@@ -345,8 +345,9 @@ static void build_one(struct builder *b, enum nb_statement statement)
 		ct_bit(b, NFT_CT_STATE, NF_CT_STATE_BIT(IP_CT_RELATED));
 		break;
 	case NB_CT_ORIGINAL:
+	case NB_CT_REPLY:
 		ct_load(b, NFT_CT_DIRECTION, NFT_REG_1);
-		compare_u8(b, IP_CT_DIR_ORIGINAL);
+		compare_u8(b, statement == NB_CT_REPLY ? IP_CT_DIR_REPLY : IP_CT_DIR_ORIGINAL);
 		break;
 	case NB_MARKED:
 		meta_load(b, NFT_META_MARK, NFT_REG_1);
@@ -430,6 +431,7 @@ static const char *const texts[NB_STATEMENT_COUNT] = {
 	[NB_CT_DNAT] = "ct status dnat",
 	[NB_CT_RELATED] = "ct state related",
 	[NB_CT_ORIGINAL] = "ct direction original",
+	[NB_CT_REPLY] = "ct direction reply",
 	[NB_MARKED] = "meta mark & %m == %m",
 	[NB_MARK_SET] = "meta mark set meta mark | %m",
 	[NB_MARK_CLEAR] = "meta mark set meta mark & %n",

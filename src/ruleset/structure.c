@@ -121,6 +121,43 @@ struct printer {
 	struct nb_structure *structure; /* collects anonymous sets, if not NULL */
 };
 
+static __attribute__((format(printf, 2, 3))) void append(struct printer *printer,
+							 const char *format, ...)
+{
+	va_list args;
+	int length;
+
+	if (printer->length >= printer->size)
+		return;
+	va_start(args, format);
+	length = vsnprintf(printer->buffer + printer->length, printer->size - printer->length,
+			   format, args);
+	va_end(args);
+	if (length > 0)
+		printer->length += (size_t)length;
+}
+
+/*
+ * A lookup in an anonymous set: its name differs from load to load. It is
+ * printed here, because libnftnl 1.2.4 leaks the old name when another is set.
+ */
+static bool print_anonymous_lookup(const struct nftnl_expr *expr, struct printer *printer)
+{
+	const char *set = nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET);
+	struct nb_structure *structure = printer->structure;
+
+	if (!set || strncmp(set, "__set", 5) != 0)
+		return false;
+	if (structure && structure->anonymous_count < 8)
+		snprintf(structure->anonymous[structure->anonymous_count++],
+			 sizeof(structure->anonymous[0]), "%s", set);
+	append(printer, "reg %u anonymous set 0x%x %d;",
+	       nftnl_expr_get_u32(expr, NFTNL_EXPR_LOOKUP_SREG),
+	       nftnl_expr_get_u32(expr, NFTNL_EXPR_LOOKUP_FLAGS),
+	       nftnl_expr_is_set(expr, NFTNL_EXPR_LOOKUP_DREG));
+	return true;
+}
+
 static int print_expression(struct nftnl_expr *expr, void *data)
 {
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
@@ -133,16 +170,9 @@ static int print_expression(struct nftnl_expr *expr, void *data)
 	} else if (strcmp(name, "nat") == 0) {
 		level_nat(expr);
 	} else if (strcmp(name, "lookup") == 0) {
-		const char *set = nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET);
-		struct nb_structure *structure = printer->structure;
-
 		default_u32(expr, NFTNL_EXPR_LOOKUP_FLAGS, 0);
-		if (set && strncmp(set, "__set", 5) == 0) {
-			if (structure && structure->anonymous_count < 8)
-				snprintf(structure->anonymous[structure->anonymous_count++],
-					 sizeof(structure->anonymous[0]), "%s", set);
-			nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, "__set");
-		}
+		if (print_anonymous_lookup(expr, printer))
+			return 0;
 	}
 	if (printer->length >= printer->size)
 		return 0;
@@ -151,9 +181,7 @@ static int print_expression(struct nftnl_expr *expr, void *data)
 				     0);
 	if (length > 0)
 		printer->length += (size_t)length;
-	if (printer->length < printer->size)
-		printer->length += (size_t)snprintf(printer->buffer + printer->length,
-						    printer->size - printer->length, " %s;", name);
+	append(printer, " %s;", name);
 	return 0;
 }
 

@@ -41,13 +41,28 @@ int nb_rules_read(const char *directory, struct nb_rules *ret, struct nb_warning
 		  struct nb_error *err);
 void nb_rules_clear(struct nb_rules *rules);
 
+/*
+ * The same when only some ports matter: a file of NB_ABOUT_SIZE or more in
+ * which none of their numbers occurs is left unread, and counts as valid. It cannot hold
+ * one of those keys. More than NB_ABOUT_MAX ports: everything is read.
+ */
+struct nb_rules_about {
+	const struct nb_port_spec *specs; /* only the ports are looked at */
+	size_t count;
+};
+
+#define NB_ABOUT_SIZE (256 * 1024)
+#define NB_ABOUT_MAX  8
+int nb_rules_read_about(const char *directory, const struct nb_rules_about *about,
+			struct nb_rules *ret, struct nb_warnings *warnings, struct nb_error *err);
+
 /* First invalid file, or NULL. */
 const struct nb_rule_file *nb_rules_invalid(const struct nb_rules *rules);
 
 /*
  * Might the invalid file @file hold the key? Decided by its text (the
  * network's name and the port's digits both occur in it), because an invalid
- * file has no mappings that one could ask.
+ * file has no mappings that one could ask. Port 0 stands for any.
  */
 bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rule_file *file,
 			       const struct nb_network *network, uint16_t port);

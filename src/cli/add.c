@@ -310,7 +310,7 @@ int nb_command_add(struct nb_run *run)
 	if (r == 0)
 		r = nb_run_prepare(run, true);
 	if (r == 0)
-		r = nb_run_read_rules(run);
+		r = nb_run_read_rules_about(run, addition.specs, addition.spec_count);
 	if (r == 0)
 		r = resolve(run, &addition);
 	if (r == 0)

@@ -83,6 +83,8 @@ int nb_lock_take(struct nb_run *run);
 int nb_run_prepare(struct nb_run *run, bool writer);
 /* Read the rule files; a directory that cannot be trusted is a failure. */
 int nb_run_read_rules(struct nb_run *run);
+/* The same where only these ports matter. */
+int nb_run_read_rules_about(struct nb_run *run, const struct nb_port_spec *specs, size_t count);
 void nb_run_finish(struct nb_run *run);
 
 /* One mapping in a report. Strings are borrowed. */

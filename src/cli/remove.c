@@ -116,7 +116,9 @@ static int choose_ports(struct nb_run *run, struct removal *removal,
 static int choose(struct nb_run *run, struct removal *removal)
 {
 	const struct nb_inventory *inventory = &removal->inventory;
+	const struct nb_port_spec any_port = { .port = 0 };
 	struct nb_network network;
+	bool found;
 	int r;
 
 	removal->chosen = calloc(inventory->count + removal->spec_count + 1,
@@ -124,12 +126,10 @@ static int choose(struct nb_run *run, struct removal *removal)
 	if (!removal->chosen)
 		return nb_out_of_memory(run);
 	/* what an invalid file holds would come back with the next apply */
-	if (run->options.all_networks || run->options.all) {
+	if (run->options.all_networks) {
 		r = nb_wanted_require_valid(run);
 		if (r < 0)
 			return r;
-	}
-	if (run->options.all_networks) {
 		for (size_t i = 0; i < inventory->count; i++)
 			removal->chosen[removal->chosen_count++] = &inventory->items[i];
 		return 0;
@@ -137,14 +137,18 @@ static int choose(struct nb_run *run, struct removal *removal)
 	r = nb_inventory_find_network(run, inventory, run->words[0], &network);
 	if (r < 0)
 		return r;
-	if (r == 0 && !nb_network_is_qualified(run->words[0])) {
+	found = r > 0;
+	if (!found && !nb_network_is_qualified(run->words[0])) {
 		/* it may still be in a file that cannot be read */
 		memset(&network, 0, sizeof(network));
 		snprintf(network.name, sizeof(network.name), "%s", run->words[0]);
 	}
-	if (nb_warn_invalid_files(run, &network, removal->specs, removal->spec_count) < 0)
-		return -EINVAL;
-	if (r == 0)
+	r = run->options.all
+		    ? nb_warn_invalid_files(run, &network, &any_port, 1)
+		    : nb_warn_invalid_files(run, &network, removal->specs, removal->spec_count);
+	if (r < 0)
+		return r;
+	if (!found)
 		return nb_inventory_warn_absent(run, inventory, run->words[0]);
 	if (!run->options.all)
 		return choose_ports(run, removal, &network);

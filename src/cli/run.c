@@ -37,6 +37,14 @@ int nb_run_read_rules(struct nb_run *run)
 	return nb_rules_read(run->options.rules, &run->rules, &run->warnings, &run->error);
 }
 
+int nb_run_read_rules_about(struct nb_run *run, const struct nb_port_spec *specs, size_t count)
+{
+	const struct nb_rules_about about = { .specs = specs, .count = count };
+
+	return nb_rules_read_about(run->options.rules, &about, &run->rules, &run->warnings,
+				   &run->error);
+}
+
 void nb_run_finish(struct nb_run *run)
 {
 	nb_rules_clear(&run->rules);

@@ -17,6 +17,7 @@
 
 /* A reading under way: the rules, whose lists are not sorted yet. */
 struct nb_rules_reading {
+	const struct nb_rules_about *about; /* NULL: everything matters */
 	struct nb_rules *rules;
 	struct nb_index index; /* of rules->mappings */
 	struct nb_warnings *warnings;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Reads a rules directory, and answers questions about what was read. */
 #include "parse.h"
+#include "mention.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -105,6 +106,34 @@ static int list_directory(DIR *stream, struct nb_rules *rules, struct nb_error *
 	return 0;
 }
 
+/*
+ * Can the file be left unread, because only a few ports matter and it mentions
+ * none of them? Only a large one, where that saves something. Its name counts as
+ * well: a change may want to write to the file of that name.
+ */
+static bool is_beside_the_point(int directory, const char *name, const struct nb_rules_about *about)
+{
+	bool beside = about != NULL;
+	struct stat st;
+	int fd;
+
+	if (!beside || about->count > NB_ABOUT_MAX)
+		return false;
+	fd = openat(directory, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	beside = !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size >= NB_ABOUT_SIZE;
+	for (size_t i = 0; beside && i < about->count; i++) {
+		char number[8];
+
+		snprintf(number, sizeof(number), "%u", about->specs[i].port);
+		beside = !nb_text_holds_number(name, strlen(name), number) &&
+			 !nb_file_may_hold_port(fd, about->specs[i].port);
+	}
+	close(fd);
+	return beside;
+}
+
 /* An invalid file is recorded; only what concerns them all is returned. */
 static int read_file(int directory, struct nb_rules_reading *reading, size_t i,
 		     struct nb_error *err)
@@ -117,6 +146,10 @@ static int read_file(int directory, struct nb_rules_reading *reading, size_t i,
 	char *path;
 	int r;
 
+	if (is_beside_the_point(directory, file->name, reading->about)) {
+		file->valid = true;
+		return 0;
+	}
 	path = nb_rules_path(rules->directory, file->name);
 	if (!path)
 		return nb_rules_out_of_memory(err);
@@ -205,7 +238,13 @@ static int read_directory(struct nb_rules_reading *reading, struct nb_error *err
 int nb_rules_read(const char *directory, struct nb_rules *ret, struct nb_warnings *warnings,
 		  struct nb_error *err)
 {
-	struct nb_rules_reading reading = { .rules = ret, .warnings = warnings };
+	return nb_rules_read_about(directory, NULL, ret, warnings, err);
+}
+
+int nb_rules_read_about(const char *directory, const struct nb_rules_about *about,
+			struct nb_rules *ret, struct nb_warnings *warnings, struct nb_error *err)
+{
+	struct nb_rules_reading reading = { .rules = ret, .warnings = warnings, .about = about };
 	int r;
 
 	*ret = (struct nb_rules){ .directory = strdup(directory) };
@@ -261,30 +300,6 @@ const struct nb_mapping *nb_rules_find(const struct nb_rules *rules,
 		       compare_key);
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
-/* Does the number stand in the text, be it as "0080"? Not as a part of a longer one. */
-static bool holds_number(const char *text, size_t length, const char *number)
-{
-	const char *end = text + length;
-	size_t digits = strlen(number);
-
-	for (const char *at = text; (at = memmem(at, (size_t)(end - at), number, digits)); at++) {
-		const char *before = at;
-
-		if (at + digits < end && is_digit(at[digits]))
-			continue;
-		while (before > text && before[-1] == '0')
-			before--;
-		if (before == text || !is_digit(before[-1]))
-			return true;
-	}
-	return false;
-}
-
 bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rule_file *file,
 			       const struct nb_network *network, uint16_t port)
 {
@@ -313,7 +328,7 @@ bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rul
 			length += (size_t)n;
 		snprintf(number, sizeof(number), "%u", port);
 		mentions = memmem(text, length, network->name, strlen(network->name)) &&
-			   holds_number(text, length, number);
+			   (port == 0 || nb_text_holds_number(text, length, number));
 	}
 	free(text);
 	close(fd);

@@ -9,7 +9,6 @@
 #   is NAME GOT WANT       passes if the two strings are equal
 #   has NAME TEXT PATTERN  passes if TEXT matches the glob *PATTERN*
 #   hasnt NAME TEXT PATTERN
-#   todo NAME REASON GOT WANT   like is; known not to work yet
 #   skip NAME REASON       a single test; where skipping is forbidden it fails
 #   must COMMAND...        set-up that is no test: ends the script if it fails
 
@@ -129,18 +128,6 @@ hasnt()
 	tap_say 'not ok' "$name"
 	tap_note "\"$pattern\" in: $text"
 	return 0
-}
-
-# todo NAME REASON GOT WANT: like `is`, for what is known not to work yet. It counts as no
-# failure; that it begins to work does, in harnesses that look.
-todo()
-{
-	tap_count=$((tap_count + 1))
-	if [ "$3" = "$4" ]; then
-		echo "ok $tap_count - $1 # TODO $2"
-	else
-		echo "not ok $tap_count - $1 # TODO $2"
-	fi
 }
 
 skip()

@@ -95,9 +95,14 @@ must nft -f - <<-NFT
 		}
 	}
 NFT
-todo "the host reaches a port that is published on its loopback" \
-	"the answers of such flows meet the drop in chain mapped" \
-	"$(probe host tcp:127.0.0.1:8080 udp:127.0.0.1:8080)" "answered answered"
+is "the host reaches a port that is published on its loopback" \
+	"$(reach host tcp:127.0.0.1:8080 udp:127.0.0.1:8080)" "answered answered"
+is "while the bridge's raw frames to that port do not come through" \
+	"$(raw c1 $BR udp 172.30.1.2:81 127.0.0.1:8080 --wait 0.3)" timeout
+must delete_rule inet nat-bridge mapped "ct direction reply"
+is "control: without our rule for their answers the host does not" \
+	"$(probe host tcp:127.0.0.1:8080 udp:127.0.0.1:8080)" "timeout timeout"
+ok "apply mends that" nb apply
 ok "remove" nb remove $BR --all
 set_sysctl net.ipv4.conf.$BR.route_localnet=1
 is "control: without a mapping it does" \

@@ -213,7 +213,7 @@ class Data:
 
     def prepare(self):
         load = self.options.load
-        names = ["bare", "direct", "one", "many", "socat", "iptables"]
+        names = ["bare", "direct", "plain", "one", "many", "socat", "iptables"]
         for name in names:
             self.lab(name)
             if name != "bare":
@@ -232,12 +232,16 @@ class Data:
                         for port in range(PORT - 4999, PORT + 1))
         path = write(f"{self.options.work}/rules.v4", f"*nat\n{rules}COMMIT\n")
         within("iptables", "iptables-nft-restore", "--noflush", path)
-        within("iptables", "sh", "-c",
-               f"echo 1 >/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet")
+        within("plain", "nft", f"table ip plain {{ chain prerouting {{ "
+               f"type nat hook prerouting priority dstnat; "
+               f"iifname {BRIDGE} tcp dport {PORT} dnat to 127.0.0.1:{PORT}; }}; }}")
+        for name in ("iptables", "plain"):
+            within(name, "sh", "-c",
+                   f"echo 1 >/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet")
         time.sleep(0.5)
         self.reference = ("direct", PORT)
         self.candidates = {"bare": ("bare", PORT), "beside": ("one", DIRECT),
-                           "one": ("one", PORT), "many": ("many", PORT),
+                           "plain": ("plain", PORT), "one": ("one", PORT), "many": ("many", PORT),
                            "iptables": ("iptables", PORT), "socat": ("socat", PORT)}
         self.names = names
 
@@ -281,6 +285,7 @@ class Data:
             "bare": "bound to the bridge's address, no connection tracking in the kernel",
             "direct": "bound to the bridge's address (the reference)",
             "beside": "bound to the bridge's address, nat-bridge live for another port",
+            "plain": "one DNAT rule of nft and no protection at all: what NAT itself costs",
             "one": "nat-bridge, 1 mapping",
             "many": f"nat-bridge, {COUNT:,} mappings",
             "iptables": "iptables DNAT, 5,000 rules (iptables-nft, the last one matches)",

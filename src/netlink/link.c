@@ -180,7 +180,7 @@ static int read_link(const struct nlmsghdr *message, void *data)
 
 int nb_link_dump(struct nb_netlink *nl, struct nb_link_list *ret, struct nb_error *err)
 {
-	char buffer[256];
+	char buffer[256] = { 0 };
 	struct growing_list growing = { 0 };
 	struct nb_netlink_ack ack;
 	int r = -EINTR;
@@ -217,7 +217,7 @@ void nb_link_list_clear(struct nb_link_list *list)
 int nb_link_set(struct nb_netlink *nl, int ifindex, uint32_t route_localnet, bool set_tag,
 		uint32_t tag, struct nb_netlink_ack *ack)
 {
-	char buffer[256];
+	char buffer[256] = { 0 };
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct nlattr *af_spec, *inet, *conf;
 	struct ifinfomsg *info;

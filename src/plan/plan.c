@@ -174,18 +174,19 @@ static int merge_elements(struct nb_element_list *list, struct nb_error *err)
 		}
 		if (!nb_target_equal(&before->target, &element->target)) {
 			char ours[NB_TARGET_SIZE], theirs[NB_TARGET_SIZE];
+			int r = nb_error_set(
+				err, NB_STATUS_FAILED, EEXIST, "conflict",
+				"two networks on bridge %s map port %u/%s to different "
+				"targets, %s and %s: remove one of them",
+				element->bridge, element->port, nb_protocol_name(element->protocol),
+				nb_target_format(&before->target, ours),
+				nb_target_format(&element->target, theirs));
 
 			/* keep the list whole for its destructor */
 			memmove(&list->items[kept], element,
 				(list->count - i) * sizeof(*list->items));
 			list->count = kept + list->count - i;
-			return nb_error_set(err, NB_STATUS_FAILED, EEXIST, "conflict",
-					    "two networks on bridge %s map port %u/%s to different "
-					    "targets, %s and %s: remove one of them",
-					    element->bridge, element->port,
-					    nb_protocol_name(element->protocol),
-					    nb_target_format(&before->target, ours),
-					    nb_target_format(&element->target, theirs));
+			return r;
 		}
 		if (!element->expires || (before->expires && element->expires > before->expires))
 			before->expires = element->expires;

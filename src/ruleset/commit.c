@@ -67,6 +67,8 @@ static int reserve(struct batch *batch)
 
 		if (!buffer)
 			return -ENOMEM;
+		/* libmnl 1.0.4 leaves the padding behind an attribute as it is */
+		memset(buffer + batch->capacity, 0, capacity - batch->capacity);
 		batch->buffer = buffer;
 		batch->capacity = capacity;
 	}

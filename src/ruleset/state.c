@@ -64,7 +64,7 @@ static int get_generation(const struct nlmsghdr *message, void *data)
 
 static int read_generation(struct nb_netlink *nl, uint32_t *ret, struct nb_error *err)
 {
-	char buffer[REQUEST_SIZE];
+	char buffer[REQUEST_SIZE] = { 0 };
 	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETGEN, AF_UNSPEC, 0, 0);
 	struct nb_netlink_ack ack;
 	uint32_t generation = 0;
@@ -83,7 +83,7 @@ int nb_foreign_dump_rules(struct nb_netlink *nl, uint8_t family, const char *tab
 			  const char *chain, int (*callback)(const struct nlmsghdr *, void *),
 			  void *data, struct nb_error *err)
 {
-	char buffer[REQUEST_SIZE];
+	char buffer[REQUEST_SIZE] = { 0 };
 	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETRULE, family,
 							 NLM_F_DUMP, 0);
 	struct nb_netlink_ack ack;
@@ -288,7 +288,7 @@ static struct nlmsghdr *set_request(char *buffer, uint16_t flags, const char *se
 static int dump_set(struct reader *reader, enum nb_set_id id, const char *name,
 		    struct nb_error *err)
 {
-	char buffer[REQUEST_SIZE];
+	char buffer[REQUEST_SIZE] = { 0 };
 	struct nlmsghdr *request = set_request(buffer, NLM_F_DUMP, name);
 	struct nb_netlink_ack ack;
 	int r;
@@ -306,7 +306,7 @@ static int get_elements(struct reader *reader, enum nb_set_id id, const char *na
 			const struct nb_element_list *keys, struct nb_error *err)
 {
 	for (size_t i = 0; i < keys->count; i++) {
-		char buffer[REQUEST_SIZE];
+		char buffer[REQUEST_SIZE] = { 0 };
 		struct nlmsghdr *request = set_request(buffer, 0, name);
 		struct nb_netlink_ack ack;
 		struct nlattr *list, *element;
@@ -369,7 +369,7 @@ static int dump(struct reader *reader, uint16_t type, uint16_t family, const cha
 		int (*callback)(const struct nlmsghdr *, void *), const char *what,
 		struct nb_error *err)
 {
-	char buffer[REQUEST_SIZE];
+	char buffer[REQUEST_SIZE] = { 0 };
 	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, type, family, NLM_F_DUMP, 0);
 	struct nb_netlink_ack ack;
 	int r;
@@ -415,7 +415,7 @@ static int read_own_table(struct reader *reader, const struct nb_element_list *k
 		r = nb_foreign_dump_rules(reader->nl, NFPROTO_INET, NB_TABLE_NAME, NULL, read_rule,
 					  reader, err);
 	for (size_t i = 0; r == 0 && i < structure->anonymous_count; i++) {
-		char buffer[REQUEST_SIZE];
+		char buffer[REQUEST_SIZE] = { 0 };
 		struct nb_netlink_ack ack;
 
 		reader->protocol_count = 0;

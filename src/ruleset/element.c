@@ -15,6 +15,7 @@
 
 #include "element.h"
 #include "schema.h"
+#include "userdata.h"
 
 /* Each field of a concatenation is padded to four bytes. */
 struct wire_key {
@@ -158,20 +159,10 @@ static const void *get_value(const struct nlattr *nest, size_t length)
 	return NULL;
 }
 
-/* The comment inside userdata, bounded and terminated, or NULL. */
 static const char *get_comment(const struct nlattr *attr)
 {
-	const uint8_t *data = mnl_attr_get_payload(attr);
-	size_t left = mnl_attr_get_payload_len(attr);
-
-	while (left >= 2 && left >= 2u + data[1]) {
-		if (data[0] == NFTNL_UDATA_SET_ELEM_COMMENT && data[1] > 0 &&
-		    data[1 + data[1]] == '\0')
-			return (const char *)data + 2;
-		left -= 2u + data[1];
-		data += 2u + data[1];
-	}
-	return NULL;
+	return nb_userdata_text(mnl_attr_get_payload(attr), mnl_attr_get_payload_len(attr),
+				NFTNL_UDATA_SET_ELEM_COMMENT);
 }
 
 static void get_counter(const struct nlattr *expr, struct nb_element *element)

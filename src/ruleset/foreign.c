@@ -128,8 +128,11 @@ static int read_input_rule(const struct nlmsghdr *message, void *data)
 
 	if (!rule)
 		return -ENOMEM;
-	if (nftnl_rule_nlmsg_parse(message, rule) < 0)
+	if (nftnl_rule_nlmsg_parse(message, rule) < 0) {
+		/* an expression that libnftnl does not know: it may do anything */
+		reader->dropper_seen = chain->can_drop = true;
 		goto out;
+	}
 	if (!nb_opener_recognise(rule, &mark)) {
 		if (nb_rule_can_drop(rule))
 			reader->dropper_seen = chain->can_drop = true;

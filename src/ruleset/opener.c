@@ -22,6 +22,7 @@
 #include <linux/netfilter/xt_mark.h>
 
 #include "opener.h"
+#include "userdata.h"
 
 #define IP_DADDR_OFFSET 16
 
@@ -148,6 +149,7 @@ static void read_cmp(struct reading *reading, const struct nftnl_expr *expr)
 		   ((reading->loaded == READ_MARK_MASKED && value == reading->mask) ||
 		    /* a mask of all bits is left out by nft */
 		    (reading->loaded == READ_MARK && value == UINT32_MAX))) {
+		reading->foreign |= reading->marked;
 		reading->marked = true;
 		reading->mark = value;
 	} else {
@@ -165,6 +167,7 @@ static void read_match(struct reading *reading, const struct nftnl_expr *expr)
 	    length >= sizeof(struct xt_mark_mtinfo1)) {
 		const struct xt_mark_mtinfo1 *info = data;
 
+		reading->foreign |= reading->marked;
 		reading->marked = !info->invert && info->mark == info->mask;
 		reading->mark = info->mark;
 		reading->foreign |= !reading->marked;
@@ -183,6 +186,8 @@ static int read_expression(struct nftnl_expr *expr, void *data)
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
 	struct reading *reading = data;
 
+	/* nothing but counts behind the verdict */
+	reading->foreign |= reading->accepts && strcmp(name, "counter") != 0;
 	if (strcmp(name, "meta") == 0)
 		read_meta(reading, expr);
 	else if (strcmp(name, "payload") == 0)
@@ -193,21 +198,10 @@ static int read_expression(struct nftnl_expr *expr, void *data)
 		read_cmp(reading, expr);
 	else if (strcmp(name, "match") == 0)
 		read_match(reading, expr);
-	else if (strcmp(name, "immediate") == 0)
-		reading->accepts = has_u32(expr, NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT);
+	else if (strcmp(name, "immediate") == 0 && has_u32(expr, NFTNL_EXPR_IMM_VERDICT, NF_ACCEPT))
+		reading->accepts = true;
 	else if (strcmp(name, "counter") != 0)
 		reading->foreign = true;
-	return 0;
-}
-
-static int find_comment(const struct nftnl_udata *udata, void *data)
-{
-	bool *found = data;
-
-	if (nftnl_udata_type(udata) == NFTNL_UDATA_RULE_COMMENT &&
-	    nftnl_udata_len(udata) == sizeof(NB_OPENER_COMMENT) &&
-	    memcmp(nftnl_udata_get(udata), NB_OPENER_COMMENT, sizeof(NB_OPENER_COMMENT)) == 0)
-		*found = true;
 	return 0;
 }
 
@@ -216,9 +210,11 @@ bool nb_opener_recognise(const struct nftnl_rule *rule, uint32_t *ret_mark)
 	struct reading reading = { 0 };
 	uint32_t length = 0;
 	const void *userdata = nftnl_rule_get_data(rule, NFTNL_RULE_USERDATA, &length);
+	const char *comment = NULL;
 
 	if (userdata)
-		nftnl_udata_parse(userdata, length, find_comment, &reading.commented);
+		comment = nb_userdata_text(userdata, length, NFTNL_UDATA_RULE_COMMENT);
+	reading.commented = comment && strcmp(comment, NB_OPENER_COMMENT) == 0;
 	/* libnftnl 1.2.4 lacks const here; it does not write */
 	nftnl_expr_foreach((struct nftnl_rule *)(uintptr_t)rule, read_expression, &reading);
 	if (!reading.commented || !reading.accepts || !reading.loopback || !reading.marked ||

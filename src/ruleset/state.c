@@ -26,6 +26,7 @@
 #include "element.h"
 #include "schema.h"
 #include "structure.h"
+#include "userdata.h"
 
 #define REQUEST_SIZE 2048
 
@@ -114,20 +115,17 @@ struct reader {
 	size_t protocol_count;
 };
 
-static int get_schema(const struct nftnl_udata *udata, void *data)
+/* The table's comment is "schema 1". */
+static void read_schema(struct reader *reader, const void *userdata, size_t length)
 {
-	const char *text = nftnl_udata_get(udata);
+	const char *text = nb_userdata_text(userdata, length, NFTNL_UDATA_TABLE_COMMENT);
 	size_t prefix = strlen(NB_SCHEMA_COMMENT_PREFIX);
-	struct reader *reader = data;
 	char *end;
 
-	if (nftnl_udata_type(udata) != NFTNL_UDATA_TABLE_COMMENT || nftnl_udata_len(udata) == 0 ||
-	    text[nftnl_udata_len(udata) - 1] != '\0' ||
-	    strncmp(text, NB_SCHEMA_COMMENT_PREFIX, prefix) != 0)
-		return 0;
+	if (!text || strncmp(text, NB_SCHEMA_COMMENT_PREFIX, prefix) != 0)
+		return;
 	reader->schema = (unsigned int)strtoul(text + prefix, &end, 10);
 	reader->schema_seen = end != text + prefix && *end == '\0';
-	return 0;
 }
 
 static int read_table(const struct nlmsghdr *message, void *data)
@@ -149,7 +147,7 @@ static int read_table(const struct nlmsghdr *message, void *data)
 				  NFT_TABLE_F_DORMANT;
 		userdata = nftnl_table_get_data(table, NFTNL_TABLE_USERDATA, &length);
 		if (userdata)
-			nftnl_udata_parse(userdata, length, get_schema, reader);
+			read_schema(reader, userdata, length);
 	} else {
 		r = nb_foreign_table(&reader->foreign, table);
 	}
@@ -200,6 +198,8 @@ static int read_rule(const struct nlmsghdr *message, void *data)
 		return -ENOMEM;
 	if (nftnl_rule_nlmsg_parse(message, rule) == 0)
 		nb_structure_rule(&reader->structure, rule);
+	else
+		nb_structure_unreadable(&reader->structure);
 	nftnl_rule_free(rule);
 	return 0;
 }

@@ -71,6 +71,20 @@ void nb_structure_chain(struct nb_structure *structure, const struct nftnl_chain
 		damaged(structure, "chain %s has another policy", name);
 }
 
+static int is_counter(struct nftnl_expr *expr, void *data)
+{
+	*(bool *)data = strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "counter") == 0;
+	return 0;
+}
+
+static bool has_counter(const struct nftnl_set *set)
+{
+	bool counter = false;
+
+	nftnl_set_expr_foreach(set, is_counter, &counter);
+	return counter;
+}
+
 void nb_structure_set(struct nb_structure *structure, const struct nftnl_set *set)
 {
 	const char *name = nftnl_set_get_str(set, NFTNL_SET_NAME);
@@ -91,7 +105,11 @@ void nb_structure_set(struct nb_structure *structure, const struct nftnl_set *se
 		    nftnl_set_get_u32(set, NFTNL_SET_KEY_TYPE) != schema->key_type ||
 		    (schema->data_type &&
 		     nftnl_set_get_u32(set, NFTNL_SET_DATA_LEN) != schema->data_length) ||
-		    schema->counter != nftnl_set_is_set(set, NFTNL_SET_EXPR))
+		    (schema->data_type &&
+		     nftnl_set_get_u32(set, NFTNL_SET_DATA_TYPE) != schema->data_type) ||
+		    nftnl_set_get_u64(set, NFTNL_SET_TIMEOUT) != 0 ||
+		    nftnl_set_get_u32(set, NFTNL_SET_DESC_SIZE) != 0 ||
+		    schema->counter != has_counter(set))
 			damaged(structure, "set %s has another type", name);
 		return;
 	}
@@ -221,6 +239,11 @@ void nb_structure_rule(struct nb_structure *structure, const struct nftnl_rule *
 	nftnl_rule_free(expected);
 	if (strcmp(ours, theirs) != 0)
 		damaged(structure, "rule %zu of chain %s differs", position + 1, name);
+}
+
+void nb_structure_unreadable(struct nb_structure *structure)
+{
+	damaged(structure, "it has a rule that is not ours and cannot be read");
 }
 
 void nb_structure_anonymous(struct nb_structure *structure, const uint8_t *protocols, size_t count)

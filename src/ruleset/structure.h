@@ -26,6 +26,8 @@ struct nb_structure {
 void nb_structure_chain(struct nb_structure *structure, const struct nftnl_chain *chain);
 void nb_structure_set(struct nb_structure *structure, const struct nftnl_set *set);
 void nb_structure_rule(struct nb_structure *structure, const struct nftnl_rule *rule);
+/* A rule of the table that libnftnl cannot read: none of ours. */
+void nb_structure_unreadable(struct nb_structure *structure);
 /* The elements of an anonymous set, one at a time and at its end. */
 void nb_structure_anonymous(struct nb_structure *structure, const uint8_t *protocols, size_t count);
 /* Everything was fed: true if the table is sound, else the damage is worded. */

@@ -110,7 +110,6 @@ struct reader {
 	int64_t now;
 	/* of the dump that is under way */
 	enum nb_set_id set;
-	bool wrong_size;
 	uint8_t protocols[8];
 	size_t protocol_count;
 };
@@ -230,7 +229,7 @@ static int add_element(struct reader *reader, const struct nlattr *attr)
 	return r;
 out:
 	if (r == -EBADMSG) {
-		reader->wrong_size = true;
+		/* of a set with another type: the structure says so */
 		return 0;
 	}
 	return r;

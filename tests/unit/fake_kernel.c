@@ -5,21 +5,16 @@
  * attributes as our requests. Only handles, names of anonymous sets and
  * expirations are filled in.
  */
-#include <endian.h>
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <arpa/inet.h>
-#include <libnftnl/chain.h>
 #include <libnftnl/common.h>
-#include <libnftnl/table.h>
-#include <libnftnl/udata.h>
 #include <netinet/in.h>
 #include <linux/if_link.h>
 #include <linux/ip.h>
-#include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
@@ -92,7 +87,8 @@ static void note_message(const struct nlmsghdr *message)
 {
 	uint8_t command = FAKE_COMMAND(message);
 	bool ours = strcmp(fake_text(message, 1), NB_TABLE_NAME) == 0;
-	const struct nlattr *list, *attr;
+	const struct nlattr *list;
+	struct nlattr *attr;
 	size_t count = 0;
 
 	if (command == NFT_MSG_NEWTABLE || command == NFT_MSG_DELTABLE)
@@ -145,7 +141,7 @@ static void fill_ack(struct nb_netlink_ack *acks, size_t *count, const struct nl
 static int fail_batch(const char *batch, size_t length, struct nb_netlink_ack *acks, size_t *count)
 {
 	const struct nlmsghdr *message = fake_message(batch, length, fake.fail_message);
-	const struct nlattr *attr;
+	struct nlattr *attr;
 	uint32_t offset = 0;
 	int left = fake.fail_element;
 

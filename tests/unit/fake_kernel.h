@@ -64,6 +64,8 @@ void fake_add_chain(uint8_t family, const char *table, const char *name, const c
 		    uint32_t hook, int32_t priority, uint32_t policy);
 /* Takes @rule, whose family, table and chain are set; returns the handle. */
 uint64_t fake_add_rule(struct nftnl_rule *rule, bool append);
+/* A rule with an expression that no libnftnl knows, at the end of a chain. */
+void fake_add_unreadable_rule(uint8_t family, const char *table, const char *chain);
 /* Forget objects: of our table the chain, set or rule number @index of a chain. */
 void fake_delete_table(uint8_t family, const char *name);
 void fake_delete_chain(const char *name);

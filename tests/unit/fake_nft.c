@@ -13,6 +13,7 @@
 #include <arpa/inet.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/common.h>
+#include <libnftnl/expr.h>
 #include <libnftnl/table.h>
 #include <libnftnl/udata.h>
 #include <linux/netfilter.h>
@@ -438,6 +439,24 @@ uint64_t fake_add_rule(struct nftnl_rule *rule, bool append)
 	nftnl_rule_free(rule);
 	change_now(message);
 	return fake.handle - 1;
+}
+
+void fake_add_unreadable_rule(uint8_t family, const char *table, const char *chain)
+{
+	struct nftnl_rule *rule = nftnl_rule_alloc();
+	char buffer[1024], *name;
+	struct nlmsghdr *message = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_NEWRULE, family,
+							 NLM_F_APPEND, 0);
+
+	nftnl_rule_set_str(rule, NFTNL_RULE_TABLE, table);
+	nftnl_rule_set_str(rule, NFTNL_RULE_CHAIN, chain);
+	nftnl_rule_add_expr(rule, nftnl_expr_alloc("counter"));
+	nftnl_rule_nlmsg_build_payload(message, rule);
+	nftnl_rule_free(rule);
+	name = memmem(buffer, message->nlmsg_len, "counter", strlen("counter"));
+	ck_assert_ptr_nonnull(name);
+	memcpy(name, "newer-x", strlen("counter"));
+	change_now(message);
 }
 
 void fake_delete_table(uint8_t family, const char *name)

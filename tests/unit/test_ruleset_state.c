@@ -226,6 +226,15 @@ START_TEST(openers_are_found)
 	ck_assert(chain->can_drop);
 	chain = chain_of("f", "c");
 	ck_assert(!chain->can_drop && !chain->keep && !chain->extra_count);
+
+	/* a rule that nobody here can read may do anything */
+	fake_add_unreadable_rule(NFPROTO_INET, "f", "c");
+	handles[0] = add_opener(NFPROTO_INET, "f", "c", MARK, true);
+	must_read();
+	chain = chain_of("f", "c");
+	ck_assert(chain->can_drop && !chain->keep);
+	ck_assert_uint_eq(chain->extra_count, 1);
+	ck_assert_uint_eq(chain->extra[0], handles[0]);
 	tear_down();
 }
 END_TEST

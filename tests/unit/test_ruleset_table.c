@@ -40,6 +40,11 @@ static void rule_added(void)
 	append_own(rule);
 }
 
+static void rule_unreadable(void)
+{
+	fake_add_unreadable_rule(NFPROTO_INET, NB_TABLE_NAME, "unmark");
+}
+
 static void rule_before(void)
 {
 	struct nftnl_rule *rule = new_rule(NFPROTO_INET, NB_TABLE_NAME, "guard");
@@ -119,6 +124,7 @@ START_TEST(each_damage_has_its_words)
 		{ last_rule_gone, "chain answers lacks 1 of its 5 rules" },
 		{ chain_emptied, "chain spoofed lacks 2 of its 2 rules" },
 		{ rule_added, "chain unmark has a rule too many" },
+		{ rule_unreadable, "it has a rule that is not ours and cannot be read" },
 		{ rule_before, "rule 1 of chain guard differs" },
 		{ rule_replaced, "rule 1 of chain egress differs" },
 		{ chain_gone, "chain admit-late is missing" },

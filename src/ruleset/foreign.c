@@ -10,10 +10,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 
 #include "foreign.h"
@@ -155,101 +153,6 @@ out:
 	return r;
 }
 
-struct dnat_reader {
-	struct nb_state *state;
-	uint8_t family;
-	/* of the rule that is being read */
-	bool iifname_loaded;
-	uint32_t address_register; /* that holds a 127/8 address */
-	bool translates;
-	char bridge[NB_IFNAME_SIZE];
-};
-
-/* struct nf_nat_range of the xt DNAT targets begins so, in all revisions but the first. */
-static bool is_loopback_range(const void *data, uint32_t length)
-{
-	const struct nf_nat_range *range = data;
-	const struct nf_nat_ipv4_multi_range_compat *old = data;
-
-	if (length == sizeof(*old))
-		return (ntohl(old->range[0].min_ip) >> 24) == 127;
-	return length >= sizeof(*range) && (range->flags & NF_NAT_RANGE_MAP_IPS) &&
-	       (ntohl(range->min_addr.ip) >> 24) == 127;
-}
-
-static int read_dnat_expression(struct nftnl_expr *expr, void *data)
-{
-	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
-	struct dnat_reader *reader = data;
-	const uint8_t *bytes;
-	uint32_t length = 0;
-
-	if (strcmp(name, "meta") == 0) {
-		reader->iifname_loaded = nftnl_expr_get_u32(expr, NFTNL_EXPR_META_KEY) ==
-					 NFT_META_IIFNAME;
-	} else if (strcmp(name, "cmp") == 0 && reader->iifname_loaded) {
-		bytes = nftnl_expr_get(expr, NFTNL_EXPR_CMP_DATA, &length);
-		if (bytes && length < sizeof(reader->bridge) + 1 && length > 1 &&
-		    bytes[length - 1] == '\0' &&
-		    nftnl_expr_get_u32(expr, NFTNL_EXPR_CMP_OP) == NFT_CMP_EQ)
-			memcpy(reader->bridge, bytes, length);
-		reader->iifname_loaded = false;
-	} else if (strcmp(name, "immediate") == 0) {
-		bytes = nftnl_expr_get(expr, NFTNL_EXPR_IMM_DATA, &length);
-		if (bytes && length == 4 && bytes[0] == 127)
-			reader->address_register = nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_DREG);
-	} else if (strcmp(name, "nat") == 0) {
-		if (reader->address_register &&
-		    nftnl_expr_get_u32(expr, NFTNL_EXPR_NAT_TYPE) == NFT_NAT_DNAT &&
-		    nftnl_expr_get_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MIN) ==
-			    reader->address_register)
-			reader->translates = true;
-	} else if (strcmp(name, "target") == 0) {
-		const char *target = nftnl_expr_get_str(expr, NFTNL_EXPR_TG_NAME);
-
-		bytes = nftnl_expr_get(expr, NFTNL_EXPR_TG_INFO, &length);
-		if (target && bytes && strcmp(target, "DNAT") == 0 &&
-		    is_loopback_range(bytes, length))
-			reader->translates = true;
-	}
-	return 0;
-}
-
-static int read_dnat_rule(const struct nlmsghdr *message, void *data)
-{
-	struct dnat_reader reader = *(struct dnat_reader *)data;
-	struct nftnl_rule *rule = nftnl_rule_alloc();
-	struct nb_state *state = reader.state;
-	struct nb_foreign_dnat *dnat;
-	int r = 0;
-
-	if (!rule)
-		return -ENOMEM;
-	if (nftnl_rule_nlmsg_parse(message, rule) < 0)
-		goto out;
-	nftnl_expr_foreach(rule, read_dnat_expression, &reader);
-	if (!reader.translates)
-		goto out;
-	dnat = realloc(state->dnats, (state->dnat_count + 1) * sizeof(*dnat));
-	if (!dnat) {
-		r = -ENOMEM;
-		goto out;
-	}
-	state->dnats = dnat;
-	dnat = &dnat[state->dnat_count++];
-	memset(dnat, 0, sizeof(*dnat));
-	dnat->family = reader.family;
-	dnat->table = strdup(nftnl_rule_get_str(rule, NFTNL_RULE_TABLE));
-	dnat->chain = strdup(nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN));
-	dnat->handle = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE);
-	memcpy(dnat->bridge, reader.bridge, sizeof(dnat->bridge));
-	if (!dnat->table || !dnat->chain)
-		r = -ENOMEM;
-out:
-	nftnl_rule_free(rule);
-	return r;
-}
-
 int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error *err)
 {
 	struct nb_state *state = foreign->state;
@@ -268,14 +171,7 @@ int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error 
 			return r;
 	}
 	for (size_t i = 0; with_dnat && i < foreign->nat_count; i++) {
-		struct dnat_reader reader = {
-			.state = state,
-			.family = foreign->nat[i].family,
-		};
-
-		r = nb_foreign_dump_rules(foreign->nl, foreign->nat[i].family,
-					  foreign->nat[i].table, NULL, read_dnat_rule, &reader,
-					  err);
+		r = nb_foreign_read_dnat(foreign->nl, &foreign->nat[i], state, err);
 		if (r < 0)
 			return r;
 	}

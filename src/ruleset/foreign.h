@@ -29,9 +29,17 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error *err);
 void nb_foreign_clear(struct nb_foreign *foreign);
 
+/* Append the DNAT rules to 127/8 of one table to @state: plain ones, those of xtables, and maps. */
+int nb_foreign_read_dnat(struct nb_netlink *nl, const struct nb_foreign_name *table,
+			 struct nb_state *state, struct nb_error *err);
+
 /* Dump the rules of one chain, or of a whole table with @chain NULL. */
 int nb_foreign_dump_rules(struct nb_netlink *nl, uint8_t family, const char *table,
 			  const char *chain, int (*callback)(const struct nlmsghdr *, void *),
 			  void *data, struct nb_error *err);
+/* Dump the elements of a set. One that has vanished is empty. */
+int nb_foreign_dump_set(struct nb_netlink *nl, uint8_t family, const char *table, const char *set,
+			int (*callback)(const struct nlmsghdr *, void *), void *data,
+			struct nb_error *err);
 
 #endif

@@ -97,6 +97,32 @@ int nb_foreign_dump_rules(struct nb_netlink *nl, uint8_t family, const char *tab
 	return r < 0 ? word_failure(err, &ack, r, "read rules") : 0;
 }
 
+static struct nlmsghdr *set_request(char *buffer, uint8_t family, uint16_t flags, const char *table,
+				    const char *set)
+{
+	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, family, flags,
+							 0);
+
+	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, table);
+	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set);
+	return request;
+}
+
+int nb_foreign_dump_set(struct nb_netlink *nl, uint8_t family, const char *table, const char *set,
+			int (*callback)(const struct nlmsghdr *, void *), void *data,
+			struct nb_error *err)
+{
+	char buffer[REQUEST_SIZE] = { 0 };
+	struct nlmsghdr *request = set_request(buffer, family, NLM_F_DUMP, table, set);
+	struct nb_netlink_ack ack;
+	int r = nb_netlink_ask(nl, NETLINK_NETFILTER, request, callback, data, &ack);
+
+	/* a damaged table may lack the set; then there is nothing to read */
+	if (r == -ENOENT)
+		return 0;
+	return r < 0 ? word_failure(err, &ack, r, "read elements") : 0;
+}
+
 /* What all callbacks of one reading share. */
 struct reader {
 	struct nb_netlink *nl;
@@ -274,30 +300,12 @@ static int read_protocols(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
-static struct nlmsghdr *set_request(char *buffer, uint16_t flags, const char *set)
-{
-	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, NFPROTO_INET,
-							 flags, 0);
-
-	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, NB_TABLE_NAME);
-	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set);
-	return request;
-}
-
 static int dump_set(struct reader *reader, enum nb_set_id id, const char *name,
 		    struct nb_error *err)
 {
-	char buffer[REQUEST_SIZE] = { 0 };
-	struct nlmsghdr *request = set_request(buffer, NLM_F_DUMP, name);
-	struct nb_netlink_ack ack;
-	int r;
-
 	reader->set = id;
-	r = nb_netlink_ask(reader->nl, NETLINK_NETFILTER, request, read_elements, reader, &ack);
-	/* a damaged table may lack the set; then there is nothing to read */
-	if (r == -ENOENT)
-		return 0;
-	return r < 0 ? word_failure(err, &ack, r, "read elements") : 0;
+	return nb_foreign_dump_set(reader->nl, NFPROTO_INET, NB_TABLE_NAME, name, read_elements,
+				   reader, err);
 }
 
 /* Ask for single elements of a set by their keys. */
@@ -306,7 +314,8 @@ static int get_elements(struct reader *reader, enum nb_set_id id, const char *na
 {
 	for (size_t i = 0; i < keys->count; i++) {
 		char buffer[REQUEST_SIZE] = { 0 };
-		struct nlmsghdr *request = set_request(buffer, 0, name);
+		struct nlmsghdr *request = set_request(buffer, NFPROTO_INET, 0, NB_TABLE_NAME,
+						       name);
 		struct nb_netlink_ack ack;
 		struct nlattr *list, *element;
 		int r;
@@ -419,7 +428,8 @@ static int read_own_table(struct reader *reader, const struct nb_element_list *k
 
 		reader->protocol_count = 0;
 		r = nb_netlink_ask(reader->nl, NETLINK_NETFILTER,
-				   set_request(buffer, NLM_F_DUMP, structure->anonymous[i]),
+				   set_request(buffer, NFPROTO_INET, NLM_F_DUMP, NB_TABLE_NAME,
+					       structure->anonymous[i]),
 				   read_protocols, reader, &ack);
 		if (r < 0)
 			return word_failure(err, &ack, r, "read a set");

@@ -63,6 +63,29 @@ out=$(nb add $BR 5432 2>&1)
 is "the same written with iptables: exit 1" $? 1
 has "its message names the chain" "$out" PREROUTING
 must iptables-nft -t nat -F PREROUTING
+
+# The address may stand in a map, and the bridge in the map's key: [rule, refused]
+while IFS='|' read -r what refused map rule; do
+	must nft -f - <<-NFT
+		table ip recipe {
+			$map
+			chain prerouting {
+				type nat hook prerouting priority dstnat; policy accept;
+				$rule
+			}
+		}
+	NFT
+	nb add --dry-run --quiet $BR 8080 >/dev/null 2>&1
+	is "$what: exit $refused" $? "$refused"
+	must nft delete table ip recipe
+done <<-ROWS
+	a map of ports to loopback|1||iifname $BR dnat to tcp dport map { 8080 : 127.0.0.1 }
+	one of another bridge|0||iifname $BR2 dnat to tcp dport map { 8080 : 127.0.0.1 }
+	a map of ports to a container|0||iifname $BR dnat to tcp dport map { 8080 : 172.30.1.2 }
+	a named map by bridge|1|map m { type ifname . inet_service : ipv4_addr . inet_service; elements = { $BR . 8080 : 127.0.0.1 . 80, $BR2 . 8080 : 10.0.0.1 . 80 }; }|dnat to iifname . tcp dport map @m
+	one by another bridge|0|map m { type ifname . inet_service : ipv4_addr . inet_service; elements = { $BR . 8080 : 10.0.0.1 . 80, $BR2 . 8080 : 127.0.0.1 . 80 }; }|dnat to iifname . tcp dport map @m
+	an empty one|0|map m { type inet_service : ipv4_addr; }|dnat to tcp dport map @m
+ROWS
 must conntrack -F >/dev/null 2>&1
 
 # --- Ours ---

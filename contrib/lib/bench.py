@@ -213,7 +213,7 @@ class Data:
 
     def prepare(self):
         load = self.options.load
-        names = ["bare", "direct", "plain", "one", "many", "socat", "iptables"]
+        names = ["bare", "direct", "plain", "hooks", "one", "many", "socat", "iptables"]
         for name in names:
             self.lab(name)
             if name != "bare":
@@ -232,16 +232,24 @@ class Data:
                         for port in range(PORT - 4999, PORT + 1))
         path = write(f"{self.options.work}/rules.v4", f"*nat\n{rules}COMMIT\n")
         within("iptables", "iptables-nft-restore", "--noflush", path)
-        within("plain", "nft", f"table ip plain {{ chain prerouting {{ "
-               f"type nat hook prerouting priority dstnat; "
-               f"iifname {BRIDGE} tcp dport {PORT} dnat to 127.0.0.1:{PORT}; }}; }}")
-        for name in ("iptables", "plain"):
+        for name in ("plain", "hooks"):
+            within(name, "nft", f"table ip plain {{ chain prerouting {{ "
+                   f"type nat hook prerouting priority dstnat; "
+                   f"iifname {BRIDGE} tcp dport {PORT} dnat to 127.0.0.1:{PORT}; }}; }}")
+        # as many base chains as nat-bridge has beside its NAT chain, where it has them
+        within("hooks", "nft", "table inet hooks { " + " ".join(
+            f"chain c{number} {{ type filter hook {hook}; }};" for number, hook in enumerate((
+                "prerouting priority -300", "prerouting priority -99",
+                "input priority -2147483648", "input priority -1",
+                "input priority 2147483647", "postrouting priority 99"))) + " }")
+        for name in ("iptables", "plain", "hooks"):
             within(name, "sh", "-c",
                    f"echo 1 >/proc/sys/net/ipv4/conf/{BRIDGE}/route_localnet")
         time.sleep(0.5)
         self.reference = ("direct", PORT)
         self.candidates = {"bare": ("bare", PORT), "beside": ("one", DIRECT),
-                           "plain": ("plain", PORT), "one": ("one", PORT), "many": ("many", PORT),
+                           "plain": ("plain", PORT), "hooks": ("hooks", PORT),
+                           "one": ("one", PORT), "many": ("many", PORT),
                            "iptables": ("iptables", PORT), "socat": ("socat", PORT)}
         self.names = names
 
@@ -286,6 +294,7 @@ class Data:
             "direct": "bound to the bridge's address (the reference)",
             "beside": "bound to the bridge's address, nat-bridge live for another port",
             "plain": "one DNAT rule of nft and no protection at all: what NAT itself costs",
+            "hooks": "the same beside six empty chains, at the hooks where ours are",
             "one": "nat-bridge, 1 mapping",
             "many": f"nat-bridge, {COUNT:,} mappings",
             "iptables": "iptables DNAT, 5,000 rules (iptables-nft, the last one matches)",

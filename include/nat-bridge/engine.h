@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Container engines: which networks they have, and which bridge each one is.
+ *
+ * An engine is asked over its Unix socket, never over TCP: the bridges of
+ * another host are no use here. Every question has a limit in time, every
+ * answer one in size, and names in it are checked like those of rule files.
+ */
+#ifndef NAT_BRIDGE_ENGINE_H
+#define NAT_BRIDGE_ENGINE_H
+
+#include "nat-bridge/mapping.h"
+
+#define NB_ENGINE_WAIT_MS 3000 /* for one answer */
+#define NB_ENGINE_WHY	  384
+
+/* A network as its engine describes it. */
+struct nb_engine_network {
+	char name[NB_NETWORK_NAME_SIZE];
+	char bridge[NB_IFNAME_SIZE]; /* "": there is none on this host */
+	const char *instead; /* what to do when there is none: "is a macvlan: ..."; else NULL */
+	bool internal;	     /* its containers reach nothing but each other */
+};
+
+/* What an engine said. */
+struct nb_engine_answer {
+	bool known; /* it answered; otherwise there are no networks, and why says what to do */
+	char why[NB_ENGINE_WHY];
+	struct nb_engine_network *networks; /* sorted by name; two may have the same */
+	size_t count;
+};
+
+/* Where engines are to be found. NULL: where they are by default. */
+struct nb_engine_places {
+	const char *docker;	     /* path of the socket */
+	const char *podman;	     /* likewise */
+	const char *podman_networks; /* directory of Podman's network files */
+};
+
+/* "Docker", "Podman": as a person writes it. */
+const char *nb_engine_title(enum nb_engine engine);
+
+/*
+ * Which networks has @engine (NB_ENGINE_DOCKER or NB_ENGINE_PODMAN)? One that
+ * does not answer in NB_ENGINE_WAIT_MS is no failure: @ret says so. -ENOMEM is
+ * the only one. @ret is zeroed first; free with nb_engine_answer_clear().
+ */
+int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
+		  struct nb_engine_answer *ret);
+void nb_engine_answer_clear(struct nb_engine_answer *answer);
+
+/* The first network of that name, or NULL. A second of the same name follows it. */
+const struct nb_engine_network *nb_engine_find(const struct nb_engine_answer *answer,
+					       const char *name);
+
+/*
+ * The path in DOCKER_HOST or CONTAINER_HOST: "unix:///run/docker.sock".
+ * -EINVAL with a sentence in @why for any other kind of address.
+ */
+int nb_engine_socket_parse(const char *address, const char **ret_path, char *why, size_t why_size);
+
+#endif

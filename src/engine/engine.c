@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "engine.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "http.h"
+
+const char *nb_engine_title(enum nb_engine engine)
+{
+	return engine == NB_ENGINE_PODMAN ? "Podman" : "Docker";
+}
+
+const char *nb_engine_text(const cJSON *object, const char *key)
+{
+	return cJSON_GetStringValue(cJSON_GetObjectItemCaseSensitive(object, key));
+}
+
+bool nb_engine_is_true(const cJSON *object, const char *key)
+{
+	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(object, key));
+}
+
+const char *nb_engine_instead(const char *driver)
+{
+	static const struct {
+		const char *driver, *instead;
+	} rows[] = {
+		{ "bridge", NULL },
+		{ "host", "is the host's own network: its containers reach 127.0.0.1 without a "
+			  "mapping" },
+		{ "null", "is no network at all: give the container a bridge network" },
+		{ "none", "is no network at all: give the container a bridge network" },
+		{ "macvlan",
+		  "is a macvlan, whose containers cannot reach their own host: give them "
+		  "a bridge network as well" },
+		{ "ipvlan", "is an ipvlan, whose containers cannot reach their own host: give them "
+			    "a bridge network as well" },
+		{ "overlay", "is a swarm overlay, whose containers reach this host through "
+			     "docker_gwbridge: map that network, on each node" },
+	};
+
+	for (size_t i = 0; driver && i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (strcmp(driver, rows[i].driver) == 0)
+			return rows[i].instead;
+	return "is of a driver that makes no bridge on this host: give the container a bridge "
+	       "network as well";
+}
+
+int nb_engine_append(struct nb_engine_answer *answer, const char *name, const char *bridge,
+		     const char *instead, bool internal)
+{
+	struct nb_engine_network network = { .internal = internal }, *grown;
+	char qualified[NB_NETWORK_NAME_SIZE + 8];
+	struct nb_network parsed;
+
+	snprintf(qualified, sizeof(qualified), "docker:%s", name ? name : "");
+	if (!name || strlen(name) >= sizeof(network.name) ||
+	    nb_network_parse(qualified, &parsed, NULL) < 0)
+		return 0;
+	strcpy(network.name, name);
+	if (bridge && !instead && nb_ifname_valid(bridge, NULL))
+		strcpy(network.bridge, bridge);
+	else
+		network.instead = instead ? instead
+					  : "has a bridge whose name is no device name: look at it "
+					    "with the engine's own 'network inspect'";
+	grown = realloc(answer->networks, (answer->count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	answer->networks = grown;
+	grown[answer->count++] = network;
+	return 0;
+}
+
+static int fail(struct nb_engine_answer *answer, int number, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+
+static int fail(struct nb_engine_answer *answer, int number, const char *format, ...)
+{
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(answer->why, sizeof(answer->why), format, arguments);
+	va_end(arguments);
+	return number;
+}
+
+/* Clauses of the transport, and the cure that belongs to each. */
+static int word_transport(struct nb_engine_answer *answer, enum nb_engine engine, int number,
+			  const char *socket, const char *why)
+{
+	const char *title = nb_engine_title(engine);
+
+	switch (number) {
+	case -EPERM:
+		if (strstr(socket, "/.docker/"))
+			return fail(answer, number,
+				    "%s %s: Docker Desktop keeps its containers in a virtual "
+				    "machine, which has no bridge here; its host.docker.internal "
+				    "reaches 127.0.0.1 without a mapping",
+				    title, why);
+		return fail(answer, number,
+			    "%s %s: a rootless engine's bridges are in a network namespace of its "
+			    "own, which this host's rules do not reach; use an engine of root, or "
+			    "pasta's or slirp4netns' own way to the host's loopback",
+			    title, why);
+	case -EACCES:
+		return fail(answer, number, "%s %s: sudo nat-bridge", title, why);
+	case -ENOENT:
+	case -ECONNREFUSED:
+		return fail(answer, number, "%s %s: is it running? (systemctl start %s)", title,
+			    why, engine == NB_ENGINE_PODMAN ? "podman.socket" : "docker");
+	default:
+		return fail(answer, number, "%s %s: is it well? (journalctl -u %s)", title, why,
+			    nb_engine_name(engine));
+	}
+}
+
+int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
+		  struct nb_engine_answer *answer)
+{
+	const char *title = nb_engine_title(engine);
+	struct nb_http_answer http = { 0 };
+	cJSON *json = NULL;
+	char why[256];
+	int r = nb_http_get(socket, target, NB_ENGINE_WAIT_MS, &http, why, sizeof(why));
+
+	if (r == -ENOMEM)
+		return r;
+	if (r < 0)
+		return word_transport(answer, engine, r, socket, why);
+	if (http.status != 200) {
+		r = fail(answer, http.status == 404 ? -ENOSYS : -EPROTO,
+			 "%s answered %d to GET %s at %s", title, http.status, target, socket);
+		goto out;
+	}
+	json = cJSON_ParseWithLength(http.body, http.length);
+	if (!cJSON_IsArray(json)) {
+		r = fail(answer, -EPROTO, "%s gave an answer to GET %s at %s that is no list",
+			 title, target, socket);
+		goto out;
+	}
+	*ret = json;
+	json = NULL;
+out:
+	cJSON_Delete(json);
+	nb_http_answer_clear(&http);
+	return r;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct nb_engine_network *left = a, *right = b;
+	int order = strcmp(left->name, right->name);
+
+	return order ? order : strcmp(left->bridge, right->bridge);
+}
+
+int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
+		  struct nb_engine_answer *ret)
+{
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = engine == NB_ENGINE_PODMAN ? nb_podman_ask(places, ret) : nb_docker_ask(places, ret);
+	if (r == -ENOMEM)
+		return r;
+	ret->known = r == 0;
+	if (ret->count)
+		qsort(ret->networks, ret->count, sizeof(*ret->networks), compare);
+	return 0;
+}
+
+void nb_engine_answer_clear(struct nb_engine_answer *answer)
+{
+	free(answer->networks);
+	memset(answer, 0, sizeof(*answer));
+}
+
+const struct nb_engine_network *nb_engine_find(const struct nb_engine_answer *answer,
+					       const char *name)
+{
+	for (size_t i = 0; i < answer->count; i++)
+		if (strcmp(answer->networks[i].name, name) == 0)
+			return &answer->networks[i];
+	return NULL;
+}
+
+int nb_engine_socket_parse(const char *address, const char **ret_path, char *why, size_t why_size)
+{
+	const char *path = NULL;
+
+	if (strncmp(address, "unix://", 7) == 0)
+		path = address + 7;
+	else if (address[0] == '/')
+		path = address;
+	if (path && path[0] == '/') {
+		*ret_path = path;
+		return 0;
+	}
+	snprintf(why, why_size,
+		 "\"%.80s\" is no Unix socket of this host (unix:///run/docker.sock): the bridges "
+		 "of an engine elsewhere are not here",
+		 address);
+	return -EINVAL;
+}

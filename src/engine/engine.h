@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the engines have in common. */
+#ifndef NAT_BRIDGE_ENGINE_INTERNAL_H
+#define NAT_BRIDGE_ENGINE_INTERNAL_H
+
+#include <cjson/cJSON.h>
+
+#include "nat-bridge/engine.h"
+
+int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret);
+int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret);
+
+/*
+ * GET a JSON array from the engine at @socket. On success *@ret is the array
+ * (free with cJSON_Delete()); otherwise ret->why is filled and -errno returned.
+ */
+int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
+		  struct nb_engine_answer *answer);
+
+/*
+ * Append a network. @bridge NULL or no device name: it has none, and @instead
+ * says what to do. A @name that cannot be stored is left out. -ENOMEM.
+ */
+int nb_engine_append(struct nb_engine_answer *answer, const char *name, const char *bridge,
+		     const char *instead, bool internal);
+
+/* The text or truth of a member; NULL or false if there is none of that type. */
+const char *nb_engine_text(const cJSON *object, const char *key);
+bool nb_engine_is_true(const cJSON *object, const char *key);
+
+/* What to do when a network of this driver is no bridge of this host; NULL for "bridge". */
+const char *nb_engine_instead(const char *driver);
+
+#endif

@@ -24,7 +24,8 @@ struct nb_engine_network {
 
 /* What an engine said. */
 struct nb_engine_answer {
-	bool known; /* it answered; otherwise there are no networks, and why says what to do */
+	bool known;  /* it answered; otherwise there are no networks, and why says what to do */
+	bool absent; /* not known, because there is no trace of it: not installed, or stopped */
 	char why[NB_ENGINE_WHY];
 	struct nb_engine_network *networks; /* sorted by name; two may have the same */
 	size_t count;

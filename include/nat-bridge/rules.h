@@ -139,9 +139,14 @@ const struct nb_preset *nb_preset_find(const char *name);
 
 /* /etc/nat-bridge/config.json; a missing file is the default. */
 struct nb_config {
-	uint32_t mark; /* default 0x10000000, never 0 */
+	uint32_t mark;	       /* default 0x10000000, never 0 */
+	char *docker;	       /* path of the engine's socket, or NULL */
+	char *podman;	       /* likewise */
+	char *podman_networks; /* directory, or NULL */
 };
 #define NB_MARK_DEFAULT UINT32_C(0x10000000)
+/* @ret is untouched on failure; free with nb_config_clear(). */
 int nb_config_read(const char *path, struct nb_config *ret, struct nb_error *err);
+void nb_config_clear(struct nb_config *config);
 
 #endif

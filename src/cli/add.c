@@ -16,8 +16,8 @@
 
 struct addition {
 	struct nb_network network;
-	char bridge[NB_IFNAME_SIZE];
-	bool present; /* the bridge exists */
+	struct nb_resolver resolver;
+	const struct nb_resolution *bridges; /* what the network is now */
 	struct nb_port_spec *specs;
 	size_t spec_count;
 	struct nb_mapping_list mappings;
@@ -29,6 +29,7 @@ struct addition {
 
 static void clear(struct addition *addition)
 {
+	nb_resolver_clear(&addition->resolver);
 	free(addition->specs);
 	nb_mapping_list_clear(&addition->mappings);
 	nb_element_list_clear(&addition->keys);
@@ -77,36 +78,34 @@ static int compare_with_files(struct nb_run *run, struct addition *addition)
 	return 0;
 }
 
-static int check_dnat(struct nb_run *run, const struct nb_state *state,
-		      const struct addition *addition)
+static int check_dnat(struct nb_run *run, const struct nb_state *state, const char *bridge)
 {
-	if (run->options.force || nb_bridge_find(&state->bridges, addition->bridge))
+	if (run->options.force || nb_bridge_find(&state->bridges, bridge))
 		return 0;
 	for (size_t i = 0; i < state->dnat_count; i++) {
 		const struct nb_foreign_dnat *dnat = &state->dnats[i];
 
-		if (dnat->bridge[0] && strcmp(dnat->bridge, addition->bridge) != 0)
+		if (dnat->bridge[0] && strcmp(dnat->bridge, bridge) != 0)
 			continue;
 		return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "foreign-dnat",
 				    "%s has a DNAT to 127.0.0.0/8 of another owner, which would "
 				    "stop working: table %s %s, chain %s, rule handle %llu (nft -a "
 				    "list chain %s %s %s); --force if that is meant",
-				    addition->bridge, dnat->family == 2 ? "ip" : "inet",
-				    dnat->table, dnat->chain, (unsigned long long)dnat->handle,
+				    bridge, dnat->family == 2 ? "ip" : "inet", dnat->table,
+				    dnat->chain, (unsigned long long)dnat->handle,
 				    dnat->family == 2 ? "ip" : "inet", dnat->table, dnat->chain);
 	}
 	return 0;
 }
 
 /* What the kernel has of a key that no rule file explains. */
-static int compare_with_kernel(struct nb_run *run, const struct nb_state *state,
-			       const struct addition *addition, size_t index)
+static int compare_with_kernel(struct nb_run *run, const struct nb_state *state, const char *bridge,
+			       const struct nb_mapping *mapping)
 {
-	const struct nb_mapping *mapping = &addition->mappings.items[index];
 	struct nb_element key = { .protocol = mapping->protocol, .port = mapping->port };
 	const struct nb_element *have;
 
-	memcpy(key.bridge, addition->bridge, sizeof(key.bridge));
+	strcpy(key.bridge, bridge);
 	have = nb_element_find(&state->targets, &key);
 	if (!have || run->options.replace || nb_target_equal(&have->target, &mapping->target))
 		return 0;
@@ -116,15 +115,34 @@ static int compare_with_kernel(struct nb_run *run, const struct nb_state *state,
 	return conflict(run, mapping, &have->target, "in the kernel");
 }
 
+static int build_bridge(struct nb_run *run, const struct nb_state *state,
+			struct nb_desired *desired, const struct addition *addition,
+			const struct nb_resolved *resolved)
+{
+	int r = check_dnat(run, state, resolved->bridge);
+
+	for (size_t i = 0; r == 0 && i < addition->mappings.count; i++) {
+		const struct nb_mapping *mapping = &addition->mappings.items[i];
+
+		r = compare_with_kernel(run, state, resolved->bridge, mapping);
+		if (r < 0)
+			return r;
+		r = resolved->present ? nb_desired_add(desired, resolved->bridge, mapping)
+				      : nb_desired_add_pending(desired, resolved->bridge, mapping);
+		if (r < 0)
+			return nb_out_of_memory(run);
+	}
+	return r;
+}
+
 static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
 		 void *data)
 {
 	const struct addition *addition = data;
-	int r = check_dnat(run, state, addition);
+	int r = 0;
 
-	if (r == 0 && !run->options.runtime)
+	if (!run->options.runtime)
 		r = nb_wanted_require_directory(run, state);
-
 	if (r < 0)
 		return r;
 	if (!state->partial) {
@@ -132,48 +150,43 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 			return nb_out_of_memory(run);
 		nb_desired_drop(desired, &addition->keys);
 	}
-	for (size_t i = 0; i < addition->mappings.count; i++) {
-		r = compare_with_kernel(run, state, addition, i);
-		if (r < 0)
-			return r;
-		r = addition->present ? nb_desired_add(desired, addition->bridge,
-						       &addition->mappings.items[i])
-				      : nb_desired_add_pending(desired, addition->bridge,
-							       &addition->mappings.items[i]);
-		if (r < 0)
-			return nb_out_of_memory(run);
-	}
-	return 0;
+	for (size_t i = 0; r == 0 && i < addition->bridges->count; i++)
+		r = build_bridge(run, state, desired, addition, &addition->bridges->items[i]);
+	return r;
 }
 
-/* Which network, which bridge, and may it? */
-static int resolve(struct nb_run *run, struct addition *addition)
+/* Which network, which bridges, and may they? */
+static int resolve(struct nb_run *run, struct addition *addition, struct nb_link_list *links)
 {
-	struct nb_link_list links;
-	char why[128];
-	int r = nb_link_dump(run->nl, &links, &run->error);
+	const struct nb_resolution *bridges;
+	char name[NB_NETWORK_SIZE];
+	int r = nb_link_dump(run->nl, links, &run->error);
 
+	if (r == 0)
+		r = nb_resolve_word(run, run->words[0], links, &addition->network);
 	if (r < 0)
 		return r;
-	r = nb_resolve_word(run, run->words[0], &links, &addition->network);
-	if (r < 0)
-		goto out;
-	addition->present = nb_resolve(&addition->network, &links, addition->bridge, why,
-				       sizeof(why));
-	if (addition->present) {
-		r = nb_resolve_allowed(run, &links, addition->bridge, run->options.external);
-		goto out;
-	}
+	addition->resolver = (struct nb_resolver){ .run = run, .links = links };
+	bridges = addition->bridges = nb_resolve(&addition->resolver, &addition->network);
+	if (!bridges)
+		return nb_out_of_memory(run);
+	for (size_t i = 0; r == 0 && i < bridges->count; i++)
+		if (bridges->items[i].present)
+			r = nb_resolve_allowed(run, links, bridges->items[i].bridge,
+					       run->options.external);
+	if (r < 0 || bridges->present)
+		return r;
+	if (bridges->hopeless)
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EINVAL, "no-bridge", "%s",
+				    bridges->why);
 	if (run->options.strict || run->options.runtime)
-		r = nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "pending",
-				 "%s, and %s needs it now", why,
-				 run->options.strict ? "--strict" : "--runtime");
-	else
-		nb_warn(&run->warnings,
-			"%s: the mapping is pending until it does ('nat-bridge apply' then)", why);
-out:
-	nb_link_list_clear(&links);
-	return r;
+		return nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "pending",
+				    "%s, and %s needs it now", bridges->why,
+				    run->options.strict ? "--strict" : "--runtime");
+	nb_warn(&run->warnings, "%s", bridges->why);
+	nb_warn(&run->warnings, "%s is pending: run 'nat-bridge apply' when its bridge is there",
+		nb_network_format(&addition->network, name));
+	return 0;
 }
 
 static int collect(struct nb_run *run, struct addition *addition)
@@ -185,19 +198,23 @@ static int collect(struct nb_run *run, struct addition *addition)
 	for (size_t i = 0; i < addition->spec_count; i++) {
 		struct nb_mapping mapping = nb_spec_to_mapping(&addition->specs[i],
 							       &addition->network);
-		struct nb_element key = {
-			.protocol = mapping.protocol,
-			.port = mapping.port,
-			.target = mapping.target,
-		};
 
 		mapping.until = until;
 		mapping.runtime = run->options.runtime;
 		mapping.external = run->options.external;
-		memcpy(key.bridge, addition->bridge, sizeof(key.bridge));
-		if (nb_mapping_list_append(&addition->mappings, &mapping) < 0 ||
-		    nb_element_list_append(&addition->keys, &key) < 0)
+		if (nb_mapping_list_append(&addition->mappings, &mapping) < 0)
 			return nb_out_of_memory(run);
+		for (size_t j = 0; j < addition->bridges->count; j++) {
+			struct nb_element key = {
+				.protocol = mapping.protocol,
+				.port = mapping.port,
+				.target = mapping.target,
+			};
+
+			strcpy(key.bridge, addition->bridges->items[j].bridge);
+			if (nb_element_list_append(&addition->keys, &key) < 0)
+				return nb_out_of_memory(run);
+		}
 	}
 	nb_element_list_sort(&addition->keys);
 	return 0;
@@ -235,25 +252,40 @@ static int commit(struct nb_run *run, void *data)
 	return addition->staged ? nb_change_commit(addition->change, &run->error) : 0;
 }
 
+static int append_row(const struct addition *addition, const struct nb_mapping *mapping,
+		      const char *bridge, struct nb_report *report)
+{
+	const struct nb_row row = {
+		.mapping = mapping,
+		.bridge = bridge,
+		.origin = mapping->runtime ? "runtime" : "file",
+		.file = addition->change ? nb_change_file_of(addition->change, mapping) : NULL,
+		.state = bridge ? "active" : "pending",
+	};
+
+	return nb_row_append(bridge ? &report->mappings : &report->pending, &row);
+}
+
+/* A row for each bridge on which it is live, or one that says pending. */
 static int fill_report(struct nb_run *run, const struct addition *addition,
 		       struct nb_report *report)
 {
-	bool pending = !addition->present || addition->vanished[0];
-
 	report->verb = "added";
 	report->unchanged = "it is mapped already";
 	for (size_t i = 0; i < addition->mappings.count; i++) {
 		const struct nb_mapping *mapping = &addition->mappings.items[i];
-		const struct nb_row row = {
-			.mapping = mapping,
-			.bridge = pending ? NULL : addition->bridge,
-			.origin = mapping->runtime ? "runtime" : "file",
-			.file = addition->change ? nb_change_file_of(addition->change, mapping)
-						 : NULL,
-			.state = pending ? "pending" : "active",
-		};
+		size_t live = 0;
 
-		if (nb_row_append(pending ? &report->pending : &report->mappings, &row) < 0)
+		for (size_t j = 0; j < addition->bridges->count; j++) {
+			const struct nb_resolved *resolved = &addition->bridges->items[j];
+
+			if (!resolved->present || strcmp(resolved->bridge, addition->vanished) == 0)
+				continue;
+			if (append_row(addition, mapping, resolved->bridge, report) < 0)
+				return nb_out_of_memory(run);
+			live++;
+		}
+		if (!live && append_row(addition, mapping, NULL, report) < 0)
 			return nb_out_of_memory(run);
 	}
 	return 0;
@@ -292,6 +324,7 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 
 int nb_command_add(struct nb_run *run)
 {
+	struct nb_link_list links = { 0 };
 	struct addition addition = { 0 };
 	struct nb_report report = { 0 };
 	int status, r;
@@ -312,7 +345,7 @@ int nb_command_add(struct nb_run *run)
 	if (r == 0)
 		r = nb_run_read_rules_about(run, addition.specs, addition.spec_count);
 	if (r == 0)
-		r = resolve(run, &addition);
+		r = resolve(run, &addition, &links);
 	if (r == 0)
 		r = nb_warn_invalid_files(run, &addition.network, addition.specs,
 					  addition.spec_count);
@@ -325,5 +358,6 @@ int nb_command_add(struct nb_run *run)
 	status = r < 0 ? nb_print_failure(run) : nb_print_change(run, &report, NB_STATUS_OK);
 	nb_report_clear(&report);
 	clear(&addition);
+	nb_link_list_clear(&links);
 	return status;
 }

@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 
+#include "nat-bridge/engine.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/rules.h"
 
@@ -43,6 +44,9 @@ struct nb_run {
 	struct nb_config config;
 	struct nb_netlink *nl;
 	struct nb_rules rules;
+	/* what engines said; each is asked when it is first needed, and once */
+	struct nb_engine_answer engines[NB_ENGINE_COUNT];
+	bool asked[NB_ENGINE_COUNT];
 	struct nb_warnings warnings;
 	struct nb_error error;
 	int lock;
@@ -153,9 +157,44 @@ struct nb_goal {
 int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcome *outcome,
 		char **ret_script);
 
-/* Which bridge does a stored network mean now? Returns false with a reason if none. */
-bool nb_resolve(const struct nb_network *network, const struct nb_link_list *links, char *bridge,
-		char *why, size_t why_size);
+/* What an engine says of its networks. NULL: out of memory. Borrowed from the run. */
+const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine);
+
+/* A bridge that a network is. */
+struct nb_resolved {
+	char bridge[NB_IFNAME_SIZE];
+	bool present; /* the device exists */
+};
+
+/* What a stored network means now. */
+struct nb_resolution {
+	struct nb_resolved *items; /* none: it is not known, or has no bridge on this host */
+	size_t count;
+	size_t present;		 /* how many of them exist */
+	char why[NB_ENGINE_WHY]; /* none is present: a clause that says why */
+	bool hopeless;		 /* ... and waiting will not change that: why says what will */
+};
+
+/*
+ * Resolves networks against one state. It keeps the last answer, because
+ * files name the same network again and again.
+ */
+struct nb_resolver {
+	struct nb_run *run;
+	const struct nb_link_list *links;
+	/* guards and the networks that they are for: what is known when an engine is silent; or
+	 * NULL */
+	const struct nb_bridge_list *bridges;
+	struct nb_network network;
+	struct nb_resolution resolution;
+	bool valid;
+};
+
+/* Borrowed from the resolver until the next call. NULL: out of memory. */
+const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
+				       const struct nb_network *network);
+void nb_resolver_clear(struct nb_resolver *resolver);
+
 /* May this bridge carry the mapping? Fills run->error (status FAILED) if not. */
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,
 		       bool external);

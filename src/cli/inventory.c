@@ -44,24 +44,63 @@ static void judge(const struct nb_state *state, struct nb_stored *stored)
 		stored->state = is_live(state, stored, target) ? "active" : "drift";
 }
 
-static void add_from_file(const struct nb_state *state, const struct nb_link_list *links,
-			  const struct nb_mapping *mapping, struct nb_stored *stored)
-{
-	char why[128];
+/* Where the parts of the inventory come from, and the list that grows. */
+struct maker {
+	struct nb_run *run;
+	const struct nb_state *state;
+	const struct nb_link_list *links;
+	struct nb_stored *items;
+	size_t count;
+	size_t capacity;
+};
 
-	*stored = (struct nb_stored){ .mapping = *mapping, .origin = "file" };
-	nb_resolve(&mapping->network, links, stored->bridge, why, sizeof(why));
-	if (stored->bridge[0])
-		stored->link = nb_link_find(links, stored->bridge);
-	judge(state, stored);
+static struct nb_stored *append(struct maker *maker)
+{
+	if (maker->count == maker->capacity) {
+		size_t capacity = maker->capacity ? 2 * maker->capacity : 64;
+		struct nb_stored *grown = realloc(maker->items, capacity * sizeof(*grown));
+
+		if (!grown)
+			return NULL;
+		maker->items = grown;
+		maker->capacity = capacity;
+	}
+	return &maker->items[maker->count++];
 }
 
-static void add_from_kernel(const struct nb_state *state, const struct nb_link_list *links,
-			    const struct nb_element *element, struct nb_stored *stored)
+/* One entry for each bridge that the network is, or one without. */
+static int add_from_file(struct maker *maker, struct nb_resolver *resolver,
+			 const struct nb_mapping *mapping)
 {
-	const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
-	struct nb_mapping *mapping = &stored->mapping;
+	const struct nb_resolution *resolution = nb_resolve(resolver, &mapping->network);
+	size_t i = 0;
 
+	if (!resolution)
+		return -ENOMEM;
+	do {
+		struct nb_stored *stored = append(maker);
+
+		if (!stored)
+			return -ENOMEM;
+		*stored = (struct nb_stored){ .mapping = *mapping, .origin = "file" };
+		if (resolution->count) {
+			strcpy(stored->bridge, resolution->items[i].bridge);
+			stored->link = nb_link_find(maker->links, stored->bridge);
+		}
+		judge(maker->state, stored);
+	} while (++i < resolution->count);
+	return 0;
+}
+
+static int add_from_kernel(struct maker *maker, const struct nb_element *element)
+{
+	const struct nb_bridge *bridge = nb_bridge_find(&maker->state->bridges, element->bridge);
+	struct nb_stored *stored = append(maker);
+	struct nb_mapping *mapping;
+
+	if (!stored)
+		return -ENOMEM;
+	mapping = &stored->mapping;
 	*stored = (struct nb_stored){
 		.mapping = {
 			.protocol = element->protocol,
@@ -71,7 +110,7 @@ static void add_from_kernel(const struct nb_state *state, const struct nb_link_l
 			.until = element->expires ? (element->expires + 999) / 1000 : 0,
 			.file = SIZE_MAX,
 		},
-		.link = nb_link_find(links, element->bridge),
+		.link = nb_link_find(maker->links, element->bridge),
 	};
 	memcpy(stored->bridge, element->bridge, sizeof(stored->bridge));
 	mapping->runtime = nb_comment_is_runtime(element->comment, &mapping->network,
@@ -82,21 +121,22 @@ static void add_from_kernel(const struct nb_state *state, const struct nb_link_l
 		mapping->network.engine = NB_ENGINE_IFACE;
 		strcpy(mapping->network.name, element->bridge);
 	}
-	judge(state, stored);
+	judge(maker->state, stored);
+	return 0;
 }
 
 /* Keys of file mappings, to tell which elements only the kernel has. */
-static int collect_keys(const struct nb_stored *items, size_t count, struct nb_element_list *keys)
+static int collect_keys(const struct maker *maker, struct nb_element_list *keys)
 {
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < maker->count; i++) {
 		struct nb_element key = {
-			.port = items[i].mapping.port,
-			.protocol = items[i].mapping.protocol,
+			.port = maker->items[i].mapping.port,
+			.protocol = maker->items[i].mapping.protocol,
 		};
 
-		memcpy(key.bridge, items[i].bridge, sizeof(key.bridge));
+		memcpy(key.bridge, maker->items[i].bridge, sizeof(key.bridge));
 		if (nb_element_list_append(keys, &key) < 0)
-			return -1;
+			return -ENOMEM;
 	}
 	nb_element_list_sort(keys);
 	return 0;
@@ -109,31 +149,45 @@ static int compare_stored(const void *a, const void *b)
 	return nb_mapping_compare_key(&left->mapping, &right->mapping);
 }
 
+static int make(struct maker *maker)
+{
+	const struct nb_mapping_list *mappings = &maker->run->rules.mappings;
+	struct nb_resolver resolver = {
+		.run = maker->run,
+		.links = maker->links,
+		.bridges = maker->state ? &maker->state->bridges : NULL,
+	};
+	struct nb_element_list keys = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < mappings->count; i++)
+		r = add_from_file(maker, &resolver, &mappings->items[i]);
+	nb_resolver_clear(&resolver);
+	if (r == 0)
+		r = collect_keys(maker, &keys);
+	for (size_t i = 0; r == 0 && maker->state && i < maker->state->targets.count; i++) {
+		const struct nb_element *element = &maker->state->targets.items[i];
+
+		if (!nb_element_find(&keys, element))
+			r = add_from_kernel(maker, element);
+	}
+	nb_element_list_clear(&keys);
+	return r;
+}
+
 int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
 		      const struct nb_link_list *links, struct nb_inventory *ret)
 {
-	const struct nb_mapping_list *mappings = &run->rules.mappings;
-	size_t kernel = state ? state->targets.count : 0;
-	struct nb_element_list keys = { 0 };
-	struct nb_stored *items = calloc(mappings->count + kernel + 1, sizeof(*items));
-	size_t count = 0;
+	struct maker maker = { .run = run, .state = state, .links = links };
 
-	if (!items)
-		return nb_out_of_memory(run);
-	for (size_t i = 0; i < mappings->count; i++)
-		add_from_file(state, links, &mappings->items[i], &items[count++]);
-	if (collect_keys(items, count, &keys) < 0) {
-		nb_element_list_clear(&keys);
-		free(items);
+	if (make(&maker) < 0) {
+		free(maker.items);
 		return nb_out_of_memory(run);
 	}
-	for (size_t i = 0; i < kernel; i++)
-		if (!nb_element_find(&keys, &state->targets.items[i]))
-			add_from_kernel(state, links, &state->targets.items[i], &items[count++]);
-	nb_element_list_clear(&keys);
-	qsort(items, count, sizeof(*items), compare_stored);
-	ret->items = items;
-	ret->count = count;
+	if (maker.count)
+		qsort(maker.items, maker.count, sizeof(*maker.items), compare_stored);
+	ret->items = maker.items;
+	ret->count = maker.count;
 	return 0;
 }
 

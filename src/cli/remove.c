@@ -18,8 +18,9 @@ struct removal {
 	size_t spec_count;
 	struct nb_state state; /* for names and counts only; the change reads anew */
 	struct nb_inventory inventory;
-	const struct nb_stored **chosen; /* of the inventory */
+	const struct nb_stored **chosen; /* of the inventory, */
 	size_t chosen_count;
+	bool *is_chosen;	     /* and by its index */
 	struct nb_element_list keys; /* what leaves the kernel; sorted */
 	struct nb_change *change;
 	bool staged;
@@ -29,6 +30,7 @@ static void clear(struct removal *removal)
 {
 	free(removal->specs);
 	free(removal->chosen);
+	free(removal->is_chosen);
 	nb_element_list_clear(&removal->keys);
 	nb_inventory_clear(&removal->inventory);
 	nb_state_clear(&removal->state);
@@ -54,6 +56,12 @@ static int check_usage(struct nb_run *run)
 			    "%s\nTry: nat-bridge remove --help", message);
 }
 
+static void choose_item(struct removal *removal, size_t index)
+{
+	removal->is_chosen[index] = true;
+	removal->chosen[removal->chosen_count++] = &removal->inventory.items[index];
+}
+
 static void warn_absent_port(struct nb_run *run, const struct removal *removal,
 			     const struct nb_network *network, const struct nb_port_spec *spec)
 {
@@ -75,42 +83,42 @@ static void warn_absent_port(struct nb_run *run, const struct removal *removal,
 		nb_protocol_name(spec->protocol), nb_network_format(network, name), hint);
 }
 
-static const struct nb_stored *find_stored(const struct removal *removal,
-					   const struct nb_network *network,
-					   const struct nb_port_spec *spec)
+/* Every entry of the key: a network may be several bridges. */
+static int choose_port(struct nb_run *run, struct removal *removal,
+		       const struct nb_network *network, const struct nb_port_spec *spec)
 {
+	bool found = false;
+
 	for (size_t i = 0; i < removal->inventory.count; i++) {
 		const struct nb_stored *stored = &removal->inventory.items[i];
-
-		if (nb_network_compare(&stored->mapping.network, network) == 0 &&
-		    stored->mapping.port == spec->port &&
-		    stored->mapping.protocol == spec->protocol)
-			return stored;
-	}
-	return NULL;
-}
-
-static int choose_ports(struct nb_run *run, struct removal *removal,
-			const struct nb_network *network)
-{
-	for (size_t i = 0; i < removal->spec_count; i++) {
-		const struct nb_port_spec *spec = &removal->specs[i];
-		const struct nb_stored *stored = find_stored(removal, network, spec);
 		char target[NB_TARGET_SIZE];
 
-		if (!stored) {
-			warn_absent_port(run, removal, network, spec);
+		if (nb_network_compare(&stored->mapping.network, network) != 0 ||
+		    stored->mapping.port != spec->port ||
+		    stored->mapping.protocol != spec->protocol)
 			continue;
-		}
 		if (spec->target_given && !nb_target_equal(&spec->target, &stored->mapping.target))
 			return nb_error_set(&run->error, NB_STATUS_FAILED, EINVAL, "conflict",
 					    "port %u/%s leads to %s, not to the target that was "
 					    "given: leave the target out",
 					    spec->port, nb_protocol_name(spec->protocol),
 					    nb_target_format(&stored->mapping.target, target));
-		removal->chosen[removal->chosen_count++] = stored;
+		found = true;
+		choose_item(removal, i);
 	}
+	if (!found)
+		warn_absent_port(run, removal, network, spec);
 	return 0;
+}
+
+static int choose_ports(struct nb_run *run, struct removal *removal,
+			const struct nb_network *network)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < removal->spec_count; i++)
+		r = choose_port(run, removal, network, &removal->specs[i]);
+	return r;
 }
 
 static int choose(struct nb_run *run, struct removal *removal)
@@ -121,9 +129,9 @@ static int choose(struct nb_run *run, struct removal *removal)
 	bool found;
 	int r;
 
-	removal->chosen = calloc(inventory->count + removal->spec_count + 1,
-				 sizeof(struct nb_stored *));
-	if (!removal->chosen)
+	removal->chosen = calloc(inventory->count + 1, sizeof(struct nb_stored *));
+	removal->is_chosen = calloc(inventory->count + 1, sizeof(bool));
+	if (!removal->chosen || !removal->is_chosen)
 		return nb_out_of_memory(run);
 	/* what an invalid file holds would come back with the next apply */
 	if (run->options.all_networks) {
@@ -131,7 +139,7 @@ static int choose(struct nb_run *run, struct removal *removal)
 		if (r < 0)
 			return r;
 		for (size_t i = 0; i < inventory->count; i++)
-			removal->chosen[removal->chosen_count++] = &inventory->items[i];
+			choose_item(removal, i);
 		return 0;
 	}
 	r = nb_inventory_find_network(run, inventory, run->words[0], &network);
@@ -154,64 +162,52 @@ static int choose(struct nb_run *run, struct removal *removal)
 		return choose_ports(run, removal, &network);
 	for (size_t i = 0; i < inventory->count; i++)
 		if (nb_network_compare(&inventory->items[i].mapping.network, &network) == 0)
-			removal->chosen[removal->chosen_count++] = &inventory->items[i];
+			choose_item(removal, i);
 	if (removal->chosen_count == 0)
 		return nb_inventory_warn_absent(run, inventory, run->words[0]);
 	return 0;
 }
 
-/* Is the same element still asked for by another network on that bridge? */
-static bool is_still_wanted(const struct removal *removal, const struct nb_stored *going)
+/* What of the kernel other networks on the same bridges still ask for; sorted. */
+static int collect_staying(const struct removal *removal, struct nb_element_list *staying)
 {
 	for (size_t i = 0; i < removal->inventory.count; i++) {
-		const struct nb_stored *other = &removal->inventory.items[i];
-		bool chosen = false;
+		const struct nb_stored *stored = &removal->inventory.items[i];
+		struct nb_element key = {
+			.port = stored->mapping.port,
+			.protocol = stored->mapping.protocol,
+		};
 
-		if (other == going || other->mapping.port != going->mapping.port ||
-		    other->mapping.protocol != going->mapping.protocol ||
-		    strcmp(other->bridge, going->bridge) != 0 || !other->mapping.enabled ||
-		    nb_mapping_is_expired(&other->mapping))
+		if (removal->is_chosen[i] || !stored->bridge[0] || !stored->mapping.enabled ||
+		    nb_mapping_is_expired(&stored->mapping))
 			continue;
-		for (size_t j = 0; j < removal->chosen_count; j++)
-			chosen |= removal->chosen[j] == other;
-		if (!chosen)
-			return true;
+		memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
+		if (nb_element_list_append(staying, &key) < 0)
+			return -ENOMEM;
 	}
-	return false;
-}
-
-/* Two networks on one bridge are rare: look for them only if there are any. */
-static bool has_shared_bridges(const struct removal *removal)
-{
-	for (size_t i = 1; i < removal->inventory.count; i++) {
-		const struct nb_stored *a = &removal->inventory.items[i - 1];
-		const struct nb_stored *b = &removal->inventory.items[i];
-
-		if (a->mapping.network.engine != b->mapping.network.engine)
-			return true;
-	}
-	return false;
+	nb_element_list_sort(staying);
+	return 0;
 }
 
 static int collect_keys(struct nb_run *run, struct removal *removal)
 {
-	bool shared = has_shared_bridges(removal);
+	struct nb_element_list staying = { 0 };
+	int r = collect_staying(removal, &staying);
 
-	for (size_t i = 0; i < removal->chosen_count; i++) {
+	for (size_t i = 0; r == 0 && i < removal->chosen_count; i++) {
 		const struct nb_stored *stored = removal->chosen[i];
 		struct nb_element key = {
 			.port = stored->mapping.port,
 			.protocol = stored->mapping.protocol,
 		};
 
-		if (!stored->bridge[0] || (shared && is_still_wanted(removal, stored)))
-			continue;
 		memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
-		if (nb_element_list_append(&removal->keys, &key) < 0)
-			return nb_out_of_memory(run);
+		if (stored->bridge[0] && !nb_element_find(&staying, &key))
+			r = nb_element_list_append(&removal->keys, &key);
 	}
+	nb_element_list_clear(&staying);
 	nb_element_list_sort(&removal->keys);
-	return 0;
+	return r < 0 ? nb_out_of_memory(run) : 0;
 }
 
 static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,

@@ -7,21 +7,163 @@
 #include "cli.h"
 #include "nat-bridge/route.h"
 
-bool nb_resolve(const struct nb_network *network, const struct nb_link_list *links, char *bridge,
-		char *why, size_t why_size)
+/* Where an engine is: its own variable (root's, or set on purpose), the configuration, or as usual. */
+static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engine_places *places,
+		       struct nb_engine_answer *answer)
 {
-	if (network->engine != NB_ENGINE_IFACE) {
-		snprintf(why, why_size, "names of %s networks are not supported yet",
-			 nb_engine_name(network->engine));
-		bridge[0] = '\0';
-		return false;
+	const char *variable = engine == NB_ENGINE_DOCKER ? "DOCKER_HOST" : "CONTAINER_HOST";
+	const char *address = getenv(variable), *path = NULL;
+	char why[256];
+
+	*places = (struct nb_engine_places){
+		.docker = run->config.docker,
+		.podman = run->config.podman,
+		.podman_networks = run->config.podman_networks,
+	};
+	if (!address || !*address)
+		return 0;
+	if (nb_engine_socket_parse(address, &path, why, sizeof(why)) < 0) {
+		snprintf(answer->why, sizeof(answer->why), "%s: %s", variable, why);
+		return -EINVAL;
 	}
-	/* an interface's name fits, or it would not have been parsed */
-	snprintf(bridge, NB_IFNAME_SIZE, "%.15s", network->name);
-	if (nb_link_find(links, bridge))
-		return true;
-	snprintf(why, why_size, "interface %s does not exist", bridge);
-	return false;
+	if (engine == NB_ENGINE_DOCKER)
+		places->docker = path;
+	else
+		places->podman = path;
+	return 0;
+}
+
+const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine)
+{
+	struct nb_engine_answer *answer = &run->engines[engine];
+	struct nb_engine_places places;
+
+	if (run->asked[engine])
+		return answer;
+	if (find_places(run, engine, &places, answer) == 0 &&
+	    nb_engine_ask(engine, &places, answer) < 0) {
+		nb_engine_answer_clear(answer);
+		return NULL;
+	}
+	run->asked[engine] = true;
+	return answer;
+}
+
+static int add_resolved(struct nb_resolver *resolver, const char *bridge)
+{
+	struct nb_resolution *resolution = &resolver->resolution;
+	struct nb_resolved *grown;
+	size_t i;
+
+	for (i = 0; i < resolution->count; i++)
+		if (strcmp(resolution->items[i].bridge, bridge) == 0)
+			return 0;
+	grown = realloc(resolution->items, (resolution->count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	resolution->items = grown;
+	strcpy(grown[i].bridge, bridge);
+	grown[i].present = nb_link_find(resolver->links, bridge) != NULL;
+	resolution->present += grown[i].present;
+	resolution->count++;
+	return 0;
+}
+
+/* The engine is silent: where the guards say that the network is, it stays. */
+static int resolve_by_guards(struct nb_resolver *resolver, const struct nb_network *network)
+{
+	size_t count = resolver->bridges ? resolver->bridges->count : 0;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct nb_bridge *bridge = &resolver->bridges->items[i];
+
+		if (nb_comment_has_network(bridge->comment, network))
+			r = add_resolved(resolver, bridge->name);
+	}
+	return r;
+}
+
+static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_network *network)
+{
+	const struct nb_engine_answer *answer = nb_ask_engine(resolver->run, network->engine);
+	struct nb_resolution *resolution = &resolver->resolution;
+	const struct nb_engine_network *found;
+	const char *title = nb_engine_title(network->engine);
+
+	if (!answer)
+		return -ENOMEM;
+	if (!answer->known) {
+		nb_warn(&resolver->run->warnings, "%s", answer->why);
+		snprintf(resolution->why, sizeof(resolution->why), "%s", answer->why);
+		return resolve_by_guards(resolver, network);
+	}
+	found = nb_engine_find(answer, network->name);
+	if (!found) {
+		snprintf(resolution->why, sizeof(resolution->why), "%s has no network %s", title,
+			 network->name);
+		return 0;
+	}
+	if (found + 1 < answer->networks + answer->count &&
+	    strcmp(found[1].name, found->name) == 0) {
+		resolution->hopeless = true;
+		snprintf(resolution->why, sizeof(resolution->why),
+			 "%s has more than one network %s: give one of them another name", title,
+			 network->name);
+		return 0;
+	}
+	if (!found->bridge[0]) {
+		resolution->hopeless = true;
+		snprintf(resolution->why, sizeof(resolution->why), "%s's network %s %s", title,
+			 network->name, found->instead);
+		return 0;
+	}
+	snprintf(resolution->why, sizeof(resolution->why), "%s's network %s has no bridge now (%s)",
+		 title, network->name, found->bridge);
+	return add_resolved(resolver, found->bridge);
+}
+
+static void forget(struct nb_resolver *resolver)
+{
+	free(resolver->resolution.items);
+	memset(&resolver->resolution, 0, sizeof(resolver->resolution));
+	resolver->valid = false;
+}
+
+const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
+				       const struct nb_network *network)
+{
+	struct nb_resolution *resolution = &resolver->resolution;
+	int r;
+
+	if (resolver->valid && nb_network_compare(&resolver->network, network) == 0)
+		return resolution;
+	forget(resolver);
+	resolver->network = *network;
+	if (network->engine == NB_ENGINE_IFACE) {
+		/* a device's name fits, or it would not have been parsed */
+		char name[NB_IFNAME_SIZE];
+
+		snprintf(name, sizeof(name), "%.15s", network->name);
+		snprintf(resolution->why, sizeof(resolution->why), "interface %s does not exist",
+			 name);
+		r = add_resolved(resolver, name);
+	} else {
+		r = resolve_by_engine(resolver, network);
+	}
+	if (r < 0) {
+		forget(resolver);
+		return NULL;
+	}
+	if (resolution->present)
+		resolution->why[0] = '\0';
+	resolver->valid = true;
+	return resolution;
+}
+
+void nb_resolver_clear(struct nb_resolver *resolver)
+{
+	forget(resolver);
 }
 
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,
@@ -53,67 +195,164 @@ int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, con
 	return r;
 }
 
-static int name_nearest(struct nb_run *run, const char *word, const struct nb_link_list *links)
+/* Every name that a bare NETWORK could have meant. */
+struct candidates {
+	const char **names;
+	size_t count;
+	size_t bridges; /* index of the first bridge among them, or SIZE_MAX */
+};
+
+static int collect_candidates(struct nb_run *run, const struct nb_link_list *links,
+			      struct candidates *ret)
 {
-	const char **names = calloc(links->count + 1, sizeof(*names));
-	char hint[NB_IFNAME_SIZE + 32] = "";
-	size_t count = 0, nearest;
+	size_t room = links->count + run->engines[NB_ENGINE_DOCKER].count +
+		      run->engines[NB_ENGINE_PODMAN].count;
 
-	for (size_t i = 0; names && i < links->count; i++)
-		if (!links->items[i].loopback)
-			names[count++] = links->items[i].name;
-	nearest = names ? nb_nearest(word, names, count) : SIZE_MAX;
-	if (nearest == SIZE_MAX && names) {
-		/* the first bridge is a better hint than none */
-		for (nearest = 0; nearest < count; nearest++) {
-			const struct nb_link *link = nb_link_find(links, names[nearest]);
+	*ret = (struct candidates){ .names = calloc(room + 1, sizeof(*ret->names)),
+				    .bridges = SIZE_MAX };
+	if (!ret->names)
+		return nb_out_of_memory(run);
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = &run->engines[engine];
 
-			if (link && strcmp(link->kind, "bridge") == 0)
-				break;
-		}
+		for (size_t i = 0; i < answer->count; i++)
+			if (answer->networks[i].bridge[0])
+				ret->names[ret->count++] = answer->networks[i].name;
 	}
-	if (names && nearest < count)
-		snprintf(hint, sizeof(hint), "; there is %s", names[nearest]);
-	free(names);
+	for (size_t i = 0; i < links->count; i++) {
+		const struct nb_link *link = &links->items[i];
+
+		if (link->loopback)
+			continue;
+		if (ret->bridges == SIZE_MAX && strcmp(link->kind, "bridge") == 0)
+			ret->bridges = ret->count;
+		ret->names[ret->count++] = link->name;
+	}
+	return 0;
+}
+
+/* Nothing has this name: the nearest one that does, and engines that could not be asked. */
+static int refuse_unknown(struct nb_run *run, const char *word, const struct nb_link_list *links)
+{
+	struct candidates candidates;
+	char hint[NB_NETWORK_NAME_SIZE + 32] = "", later[64] = "", silent[64] = "";
+	size_t nearest;
+	int r = collect_candidates(run, links, &candidates);
+
+	if (r < 0)
+		return r;
+	nearest = nb_nearest(word, candidates.names, candidates.count);
+	/* the first bridge is a better hint than none */
+	if (nearest == SIZE_MAX)
+		nearest = candidates.bridges;
+	if (nearest != SIZE_MAX)
+		snprintf(hint, sizeof(hint), "; there is %s", candidates.names[nearest]);
+	free(candidates.names);
+	if (nb_ifname_valid(word, NULL))
+		snprintf(later, sizeof(later), "iface:%s or ", word);
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = &run->engines[engine];
+
+		if (answer->known)
+			continue;
+		if (!answer->absent)
+			nb_warn(&run->warnings, "%s", answer->why);
+		else if (engine == NB_ENGINE_DOCKER)
+			snprintf(silent, sizeof(silent), "; Docker is not running");
+	}
 	return nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "no-network",
-			    "no interface %.80s%s (iface:%.80s if it comes later)", word, hint,
-			    word);
+			    "no interface and no network of an engine is named %.95s%s%s "
+			    "(%sdocker:%.95s if it comes later)",
+			    word, hint, silent, later, word);
 }
 
 int nb_resolve_check_word(struct nb_run *run, const char *word)
 {
 	struct nb_network network;
+	char docker[NB_NETWORK_SIZE + 16];
 	const char *why;
 
 	if (nb_network_is_qualified(word))
 		return nb_network_parse(word, &network, &run->error);
-	if (!nb_ifname_valid(word, &why))
+	snprintf(docker, sizeof(docker), "docker:%.*s", NB_NETWORK_SIZE, word);
+	if (!nb_ifname_valid(word, &why) && nb_network_parse(docker, &network, NULL) < 0)
 		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 				    "NETWORK '%.80s' %s", word, why);
+	return 0;
+}
+
+/* A place where a bare name was found. */
+struct found {
+	struct nb_network network;
+	const char *bridge; /* "": it has none */
+};
+
+static int look_up(struct nb_run *run, const char *word, enum nb_engine engine,
+		   const struct nb_link_list *links, struct found *found, size_t *count)
+{
+	const struct nb_engine_answer *answer = NULL;
+	const struct nb_engine_network *network;
+	const char *bridge = NULL;
+
+	if (engine == NB_ENGINE_IFACE) {
+		bridge = nb_link_find(links, word) ? word : NULL;
+	} else {
+		answer = nb_ask_engine(run, engine);
+		if (!answer)
+			return nb_out_of_memory(run);
+		network = nb_engine_find(answer, word);
+		bridge = network ? network->bridge : NULL;
+	}
+	if (!bridge)
+		return 0;
+	found[*count].network = (struct nb_network){ .engine = engine };
+	snprintf(found[*count].network.name, sizeof(found->network.name), "%s", word);
+	found[*count].bridge = bridge;
+	(*count)++;
+	return 0;
+}
+
+/* An interface that belongs to an engine's network: that name outlives the bridge. */
+static int hint_at_engine(struct nb_run *run, const char *bridge)
+{
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = nb_ask_engine(run, engine);
+
+		if (!answer)
+			return nb_out_of_memory(run);
+		for (size_t i = 0; i < answer->count; i++)
+			if (strcmp(answer->networks[i].bridge, bridge) == 0)
+				nb_warn(&run->warnings,
+					"%s is %s's network %s: name it %s:%s, and the mapping "
+					"follows when the bridge is made anew",
+					bridge, nb_engine_title(engine), answer->networks[i].name,
+					nb_engine_name(engine), answer->networks[i].name);
+	}
 	return 0;
 }
 
 int nb_resolve_word(struct nb_run *run, const char *word, const struct nb_link_list *links,
 		    struct nb_network *ret)
 {
-	if (nb_network_is_qualified(word)) {
-		int r = nb_network_parse(word, ret, &run->error);
+	struct found found[NB_ENGINE_COUNT];
+	char one[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE];
+	size_t count = 0;
+	int r = 0;
 
-		if (r < 0)
-			return r;
-		if (ret->engine != NB_ENGINE_IFACE)
-			return nb_error_set(&run->error, NB_STATUS_FAILED, EOPNOTSUPP,
-					    "unsupported",
-					    "names of %s networks are not supported yet: give the "
-					    "bridge's interface name (ip -br link show type "
-					    "bridge)",
-					    nb_engine_name(ret->engine));
-		return 0;
-	}
-	if (!nb_link_find(links, word))
-		return name_nearest(run, word, links);
-	memset(ret, 0, sizeof(*ret));
-	ret->engine = NB_ENGINE_IFACE;
-	strcpy(ret->name, word);
-	return 0;
+	if (nb_network_is_qualified(word))
+		return nb_network_parse(word, ret, &run->error);
+	for (int engine = 0; r == 0 && engine < NB_ENGINE_COUNT; engine++)
+		r = look_up(run, word, (enum nb_engine)engine, links, found, &count);
+	if (r < 0)
+		return r;
+	if (count == 0)
+		return refuse_unknown(run, word, links);
+	for (size_t i = 1; i < count; i++)
+		if (strcmp(found[0].bridge, found[i].bridge) != 0)
+			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "ambiguous",
+					    "%s is ambiguous: name %s or %s", word,
+					    nb_network_format(&found[0].network, one),
+					    nb_network_format(&found[i].network, other));
+	*ret = found[0].network;
+	return ret->engine == NB_ENGINE_IFACE ? hint_at_engine(run, word) : 0;
 }

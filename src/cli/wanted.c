@@ -11,12 +11,15 @@ void nb_wanted_clear(struct nb_wanted *wanted)
 	free(wanted->live.items);
 	free(wanted->pending.items);
 	free(wanted->refused);
+	for (size_t i = 0; i < wanted->bridge_count; i++)
+		free(wanted->bridges[i]);
 	free(wanted->bridges);
 	memset(&wanted->live, 0, sizeof(wanted->live));
 	memset(&wanted->pending, 0, sizeof(wanted->pending));
 	wanted->refused = NULL;
 	wanted->refused_count = 0;
 	wanted->bridges = NULL;
+	wanted->bridge_count = 0;
 	wanted->timed = false;
 }
 
@@ -90,44 +93,89 @@ static int judge(struct nb_run *run, const struct nb_state *state, const char *b
 	return last->result;
 }
 
-static int add_mapping(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
-		       struct nb_wanted *wanted, const struct nb_mapping *mapping,
-		       struct verdict *last)
+/* A copy of the bridge's name that lives as long as @wanted. NULL: out of memory. */
+static const char *keep_name(struct nb_wanted *wanted, const char *bridge)
 {
-	const char *origin = mapping->runtime ? "runtime" : "file";
-	struct nb_row row = { .mapping = mapping, .origin = origin };
-	char bridge[NB_IFNAME_SIZE], why[128];
-	int r;
+	size_t count = wanted->bridge_count;
+	char **grown;
 
-	if (mapping->file != SIZE_MAX)
-		row.file = run->rules.files[mapping->file].name;
-	if (!nb_resolve(&mapping->network, &state->links, bridge, why, sizeof(why))) {
-		row.state = "pending";
-		if (nb_row_append(&wanted->pending, &row) < 0 ||
-		    (bridge[0] && nb_desired_add_pending(desired, bridge, mapping) < 0))
-			return nb_out_of_memory(run);
-		return 0;
-	}
-	r = judge(run, state, bridge, mapping->external, last);
+	if (count && strcmp(wanted->bridges[count - 1], bridge) == 0)
+		return wanted->bridges[count - 1];
+	grown = realloc(wanted->bridges, (count + 1) * sizeof(*grown));
+	if (!grown)
+		return NULL;
+	wanted->bridges = grown;
+	grown[count] = strdup(bridge);
+	if (grown[count])
+		wanted->bridge_count++;
+	return grown[count];
+}
+
+/* What the mappings of the rule files are built with. */
+struct builder {
+	struct nb_run *run;
+	const struct nb_state *state;
+	struct nb_desired *desired;
+	struct nb_wanted *wanted;
+	struct nb_resolver resolver;
+	struct verdict last;
+};
+
+static int add_live(struct builder *builder, const struct nb_mapping *mapping, const char *bridge,
+		    struct nb_row *row)
+{
+	int r = judge(builder->run, builder->state, bridge, mapping->external, &builder->last);
+
 	if (r < 0)
-		return refuse(run, wanted, mapping);
-	row.state = "active";
-	strcpy(wanted->bridges[wanted->live.count], bridge);
-	row.bridge = wanted->bridges[wanted->live.count];
-	if (nb_row_append(&wanted->live, &row) < 0 || nb_desired_add(desired, bridge, mapping) < 0)
+		return refuse(builder->run, builder->wanted, mapping);
+	row->state = "active";
+	row->bridge = keep_name(builder->wanted, bridge);
+	if (!row->bridge || nb_row_append(&builder->wanted->live, row) < 0 ||
+	    nb_desired_add(builder->desired, bridge, mapping) < 0)
+		return nb_out_of_memory(builder->run);
+	return 0;
+}
+
+static int add_mapping(struct builder *builder, const struct nb_mapping *mapping)
+{
+	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, &mapping->network);
+	struct nb_run *run = builder->run;
+	struct nb_row row = {
+		.mapping = mapping,
+		.origin = "file",
+		.file = run->rules.files[mapping->file].name,
+		.state = "pending",
+	};
+
+	if (!resolution)
 		return nb_out_of_memory(run);
+	if (resolution->present == 0 && nb_row_append(&builder->wanted->pending, &row) < 0)
+		return nb_out_of_memory(run);
+	for (size_t i = 0; i < resolution->count; i++) {
+		const struct nb_resolved *resolved = &resolution->items[i];
+		int r = 0;
+
+		if (resolved->present)
+			r = add_live(builder, mapping, resolved->bridge, &row);
+		else if (nb_desired_add_pending(builder->desired, resolved->bridge, mapping) < 0)
+			r = nb_out_of_memory(run);
+		if (r < 0)
+			return r;
+	}
 	return 0;
 }
 
 /* The time of a mapping ran out: the kernel took its elements, and the guard may stay. */
-static int tolerate(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
-		    const struct nb_mapping *mapping)
+static int tolerate(struct builder *builder, const struct nb_mapping *mapping)
 {
-	char bridge[NB_IFNAME_SIZE], why[128];
+	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, &mapping->network);
 
-	if (nb_resolve(&mapping->network, &state->links, bridge, why, sizeof(why)) &&
-	    nb_desired_tolerate(desired, bridge) < 0)
-		return nb_out_of_memory(run);
+	if (!resolution)
+		return nb_out_of_memory(builder->run);
+	for (size_t i = 0; i < resolution->count; i++)
+		if (resolution->items[i].present &&
+		    nb_desired_tolerate(builder->desired, resolution->items[i].bridge) < 0)
+			return nb_out_of_memory(builder->run);
 	return 0;
 }
 
@@ -247,31 +295,41 @@ int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state
 	return 0;
 }
 
-int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
-		    void *data)
+static int add_files(struct builder *builder)
 {
-	const struct nb_mapping_list *mappings = &run->rules.mappings;
-	struct verdict last = { .bridge = "" };
-	struct nb_wanted *wanted = data;
-	int r = nb_wanted_require_directory(run, state);
+	const struct nb_mapping_list *mappings = &builder->run->rules.mappings;
+	int r = 0;
 
-	nb_wanted_clear(wanted);
-	if (r < 0)
-		return r;
-	wanted->bridges = calloc(mappings->count + 1, sizeof(*wanted->bridges));
-	if (!wanted->bridges)
-		return nb_out_of_memory(run);
 	for (size_t i = 0; r == 0 && i < mappings->count; i++) {
 		const struct nb_mapping *mapping = &mappings->items[i];
 
 		if (!mapping->enabled)
 			continue;
-		wanted->timed |= mapping->until != 0;
-		if (nb_mapping_is_expired(mapping))
-			r = tolerate(run, state, desired, mapping);
-		else
-			r = add_mapping(run, state, desired, wanted, mapping, &last);
+		builder->wanted->timed |= mapping->until != 0;
+		r = nb_mapping_is_expired(mapping) ? tolerate(builder, mapping)
+						   : add_mapping(builder, mapping);
 	}
+	return r;
+}
+
+int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		    void *data)
+{
+	struct nb_wanted *wanted = data;
+	struct builder builder = {
+		.run = run,
+		.state = state,
+		.desired = desired,
+		.wanted = wanted,
+		.resolver = { .run = run, .links = &state->links, .bridges = &state->bridges },
+	};
+	int r = nb_wanted_require_directory(run, state);
+
+	nb_wanted_clear(wanted);
+	if (r < 0)
+		return r;
+	r = add_files(&builder);
+	nb_resolver_clear(&builder.resolver);
 	wanted->digest = nb_desired_digest(desired);
 	if (r == 0 && nb_rules_invalid(&run->rules))
 		r = keep_mentioned(run, state, desired);

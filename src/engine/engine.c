@@ -170,6 +170,7 @@ int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
 	if (r == -ENOMEM)
 		return r;
 	ret->known = r == 0;
+	ret->absent = r == -ENOENT;
 	if (ret->count)
 		qsort(ret->networks, ret->count, sizeof(*ret->networks), compare);
 	return 0;

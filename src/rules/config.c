@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "nat-bridge/engine.h"
 #include "nat-bridge/rules.h"
 
 #include <errno.h>
@@ -7,9 +8,12 @@
 #include <string.h>
 
 #include "file.h"
+#include "parse.h"
 #include "scan.h"
 
-static const char *const keys[] = { "mark" };
+enum key { KEY_DOCKER, KEY_MARK, KEY_PODMAN, KEY_PODMAN_NETWORKS };
+
+static const char *const keys[] = { "docker", "mark", "podman", "podman_networks" };
 
 struct parser {
 	unsigned int seen;
@@ -65,6 +69,32 @@ static int read_mark(struct nb_scan *scan, const struct nb_scan_value *value, ui
 	return 0;
 }
 
+/* Where an engine is: "unix:///run/docker.sock", or the path alone. */
+static int read_path(struct nb_scan *scan, const struct nb_scan_value *value, bool socket,
+		     char **ret)
+{
+	char *text = value->type == NB_SCAN_STRING ? nb_scan_string(value) : NULL;
+	const char *path = text;
+	char why[256];
+	int r = 0;
+
+	if (value->type != NB_SCAN_STRING)
+		return nb_scan_fail(scan, value->line, "must be a string");
+	if (!text)
+		return nb_rules_out_of_memory(scan->err);
+	if (socket && nb_engine_socket_parse(text, &path, why, sizeof(why)) < 0)
+		r = nb_scan_fail(scan, value->line, "%s", why);
+	else if (path[0] != '/')
+		r = nb_scan_fail(scan, value->line, "\"%.80s\" does not begin with a slash", path);
+	if (r == 0) {
+		*ret = strdup(path);
+		if (!*ret)
+			r = nb_rules_out_of_memory(scan->err);
+	}
+	free(text);
+	return r;
+}
+
 static int read_member(struct nb_scan *scan, const char *key, unsigned int line, void *data)
 {
 	struct parser *parser = data;
@@ -75,7 +105,19 @@ static int read_member(struct nb_scan *scan, const char *key, unsigned int line,
 	r = nb_scan_key(scan, key, line, keys, sizeof(keys) / sizeof(keys[0]), &parser->seen, &i);
 	if (!r)
 		r = nb_scan_value(scan, &value);
-	return r ? r : read_mark(scan, &value, &parser->config.mark);
+	if (r)
+		return r;
+	switch ((enum key)i) {
+	case KEY_DOCKER:
+		return read_path(scan, &value, true, &parser->config.docker);
+	case KEY_PODMAN:
+		return read_path(scan, &value, true, &parser->config.podman);
+	case KEY_PODMAN_NETWORKS:
+		return read_path(scan, &value, false, &parser->config.podman_networks);
+	case KEY_MARK:
+		break;
+	}
+	return read_mark(scan, &value, &parser->config.mark);
 }
 
 int nb_config_read(const char *path, struct nb_config *ret, struct nb_error *err)
@@ -104,5 +146,15 @@ int nb_config_read(const char *path, struct nb_config *ret, struct nb_error *err
 	free(text);
 	if (!r)
 		*ret = parser.config;
+	else
+		nb_config_clear(&parser.config);
 	return r;
+}
+
+void nb_config_clear(struct nb_config *config)
+{
+	free(config->docker);
+	free(config->podman);
+	free(config->podman_networks);
+	config->docker = config->podman = config->podman_networks = NULL;
 }

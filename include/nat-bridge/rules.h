@@ -115,6 +115,12 @@ int nb_change_abandon(struct nb_change *change, struct nb_error *err);
  */
 const char *nb_change_file_of(const struct nb_change *change, const struct nb_mapping *mapping);
 
+/*
+ * The base name of the file that an add of this key makes, "<engine>.<network,
+ * other characters as %XX>-<port>-<protocol>.json"; free it. NULL: out of memory.
+ */
+char *nb_rules_file_name(const struct nb_mapping *mapping);
+
 /* Delete .NAME.new and, when @gone, .NAME.gone files. Returns how many, or -errno. */
 int nb_rules_tidy(const char *directory, bool gone, struct nb_error *err);
 

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nat-bridge apply: make the kernel what the rule files say. */
+#include <string.h>
+
 #include "stamp.h"
 
 /* Commands that were killed left their staged files; what they meant is settled now. */
@@ -24,26 +26,76 @@ static void warn_left_out(struct nb_run *run, const struct nb_wanted *wanted, in
 		*status = NB_STATUS_PARTIAL;
 	} else if (wanted->refused_count) {
 		nb_error_set(&run->error, NB_STATUS_PARTIAL, 0, "external",
-			     "%zu mappings were refused and left out", wanted->refused_count);
+			     "%zu mapping%s refused and left out", wanted->refused_count,
+			     wanted->refused_count == 1 ? " was" : "s were");
 		*status = NB_STATUS_PARTIAL;
 	}
 }
 
-static void warn_pending(struct nb_run *run, const struct nb_wanted *wanted)
-{
-	for (size_t i = 0; i < wanted->pending.count; i++) {
-		const struct nb_mapping *mapping = wanted->pending.items[i].mapping;
-		char network[NB_NETWORK_SIZE];
+struct application {
+	struct nb_wanted wanted;
+	struct nb_mapping_list removed; /* live, and asked for by nothing any more */
+};
 
-		nb_warn(&run->warnings, "%s has no bridge now: its mappings are pending",
-			nb_network_format(&mapping->network, network));
+/* What the element was a mapping of, as far as the kernel knows. */
+static int append_removed(struct application *application, const struct nb_state *state,
+			  const struct nb_element *element)
+{
+	const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
+	struct nb_mapping mapping = {
+		.protocol = element->protocol,
+		.port = element->port,
+		.target = element->target,
+		.file = SIZE_MAX,
+	};
+
+	mapping.runtime = nb_comment_is_runtime(element->comment, &mapping.network,
+						&mapping.external);
+	if (!mapping.runtime &&
+	    (!bridge || !nb_comment_first_network(bridge->comment, &mapping.network))) {
+		mapping.network.engine = NB_ENGINE_IFACE;
+		strcpy(mapping.network.name, element->bridge);
 	}
+	return nb_mapping_list_append(&application->removed, &mapping);
+}
+
+static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+		 void *data)
+{
+	struct application *application = data;
+	int r = nb_wanted_build(run, state, desired, &application->wanted);
+
+	nb_mapping_list_clear(&application->removed);
+	nb_desired_finish(desired);
+	for (size_t i = 0; r == 0 && i < state->targets.count; i++) {
+		const struct nb_element *element = &state->targets.items[i];
+
+		if (!nb_element_find_exact(&desired->elements, element) &&
+		    !nb_element_find_exact(&desired->pending, element) &&
+		    append_removed(application, state, element) < 0)
+			r = nb_out_of_memory(run);
+	}
+	return r;
+}
+
+static int report_removed(struct nb_run *run, const struct application *application,
+			  struct nb_report *report)
+{
+	for (size_t i = 0; i < application->removed.count; i++) {
+		const struct nb_row row = { .mapping = &application->removed.items[i],
+					    .origin = "kernel" };
+
+		if (nb_row_append(&report->removed, &row) < 0)
+			return nb_out_of_memory(run);
+	}
+	return 0;
 }
 
 int nb_command_apply(struct nb_run *run)
 {
-	struct nb_wanted wanted = { .keep_going = run->options.keep_going };
-	const struct nb_goal goal = { .build = nb_wanted_build, .commit = commit, .data = &wanted };
+	struct application application = { .wanted.keep_going = run->options.keep_going };
+	const struct nb_goal goal = { .build = build, .commit = commit, .data = &application };
+	struct nb_wanted *wanted = &application.wanted;
 	struct nb_report report = {
 		.verb = "applied",
 		.unchanged = "the kernel is what the rule files say",
@@ -56,23 +108,26 @@ int nb_command_apply(struct nb_run *run)
 		r = nb_run_read_rules(run);
 	if (r == 0 && !run->options.keep_going)
 		r = nb_wanted_require_valid(run);
-	if (r == 0 && !nb_stamp_is_current(run, &wanted)) {
+	if (r == 0 && !nb_stamp_is_current(run, wanted)) {
 		r = nb_transact(run, &goal, &outcome, &report.script);
 		if (r == 0 && !run->options.dry_run && !outcome.vanished[0])
-			nb_stamp_save(run, &wanted, outcome.generation);
+			nb_stamp_save(run, wanted, outcome.generation);
 	}
+	if (r == 0)
+		r = report_removed(run, &application, &report);
 	if (r < 0) {
 		status = nb_print_failure(run);
 	} else {
-		warn_pending(run, &wanted);
-		warn_left_out(run, &wanted, &status);
+		nb_wanted_warn_pending(run, wanted);
+		warn_left_out(run, wanted, &status);
 		report.changed = outcome.changed || run->rules.unfinished_count > 0;
-		report.mappings = wanted.live;
-		report.pending = wanted.pending;
+		report.mappings = wanted->live;
+		report.pending = wanted->pending;
 		status = nb_print_change(run, &report, (enum nb_status)status);
 		report.mappings = report.pending = (struct nb_row_list){ 0 };
 	}
 	nb_report_clear(&report);
-	nb_wanted_clear(&wanted);
+	nb_mapping_list_clear(&application.removed);
+	nb_wanted_clear(wanted);
 	return status;
 }

@@ -84,6 +84,8 @@ int nb_command_check(struct nb_run *run)
 	}
 	if (r == 0)
 		r = add(run, &findings, wanted.refused, wanted.refused_count);
+	if (r == 0)
+		nb_wanted_warn_pending(run, &wanted);
 	status = r < 0 ? nb_print_failure(run)
 		       : nb_print_check(run, findings.items, findings.count,
 					findings.count ? NB_STATUS_DRIFT : NB_STATUS_OK);

@@ -117,9 +117,10 @@ struct nb_report {
 	bool changed;
 	struct nb_row_list mappings;
 	struct nb_row_list pending;
-	const char *verb;      /* "added", "removed", ... for the text */
-	const char *unchanged; /* said when nothing changed */
-	char *script;	       /* of a dry run; owned */
+	struct nb_row_list removed; /* what `apply` took out because nothing asks for it */
+	const char *verb;	    /* "added", "removed", ... for the text */
+	const char *unchanged;	    /* said when nothing changed */
+	char *script;		    /* of a dry run; owned */
 };
 
 void nb_report_clear(struct nb_report *report);

@@ -144,6 +144,11 @@ int nb_command_list(struct nb_run *run)
 	if (r >= 0)
 		r = nb_inventory_make(run, visible ? &state : NULL, visible ? &state.links : &links,
 				      &inventory);
+	/* on a host where nothing was ever mapped that is as it should be */
+	if (r == 0 && !run->rules.present &&
+	    (inventory.count || strcmp(run->options.rules, NB_DEFAULT_RULES) != 0))
+		nb_warn(&run->warnings, "%s does not exist: there are no rule files",
+			run->options.rules);
 	if (r == 0)
 		r = choose(run, &inventory);
 	if (r == 0)

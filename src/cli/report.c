@@ -28,16 +28,23 @@ void nb_report_clear(struct nb_report *report)
 {
 	free(report->mappings.items);
 	free(report->pending.items);
+	free(report->removed.items);
 	free(report->script);
 	memset(report, 0, sizeof(*report));
 }
 
-int nb_print_flush(int status)
+static int finish(int status, bool changed)
 {
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return status;
-	fprintf(stderr, "nat-bridge: cannot write the output: %s\n", strerror(errno));
+	fprintf(stderr, "nat-bridge: cannot write the output: %s%s\n", strerror(errno),
+		changed ? "; the change itself was made ('nat-bridge list' shows it)" : "");
 	return status == NB_STATUS_OK ? NB_STATUS_FAILED : status;
+}
+
+int nb_print_flush(int status)
+{
+	return finish(status, false);
 }
 
 static void print_warnings(const struct nb_run *run)
@@ -181,6 +188,35 @@ static void print_change_row(const struct nb_row *row, const char *verb)
 	putchar('\n');
 }
 
+/* More lines than fit a screen are only counted. */
+static void print_change_text(const struct nb_report *report)
+{
+	const struct {
+		const struct nb_row_list *rows;
+		const char *verb;
+	} parts[] = {
+		{ &report->mappings, report->verb },
+		{ &report->removed, "removed" },
+		{ &report->pending, "pending" },
+	};
+	size_t total = 0;
+
+	if (!report->changed) {
+		printf("unchanged: %s\n", report->unchanged);
+		return;
+	}
+	for (size_t i = 0; i < 3; i++)
+		total += parts[i].rows->count;
+	if (total == 0)
+		printf("%s\n", report->verb);
+	for (size_t i = 0; i < 3; i++) {
+		if (total > 20 && parts[i].rows->count)
+			printf("%s: %zu mappings\n", parts[i].verb, parts[i].rows->count);
+		for (size_t j = 0; total <= 20 && j < parts[i].rows->count; j++)
+			print_change_row(&parts[i].rows->items[j], parts[i].verb);
+	}
+}
+
 int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_status status)
 {
 	cJSON *object;
@@ -193,6 +229,8 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 		cJSON_AddBoolToObject(object, "changed", report->changed);
 		add_rows(object, "mappings", &report->mappings);
 		add_rows(object, "pending", &report->pending);
+		if (report->removed.count)
+			add_rows(object, "removed", &report->removed);
 		add_warnings(object, run);
 		if (report->script)
 			cJSON_AddStringToObject(object, "script", report->script);
@@ -202,21 +240,9 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 	} else if (report->script) {
 		fputs(report->script, stdout);
 	} else if (!run->options.quiet) {
-		if (!report->changed) {
-			printf("unchanged: %s\n", report->unchanged);
-		} else if (report->mappings.count + report->pending.count <= 20) {
-			for (size_t i = 0; i < report->mappings.count; i++)
-				print_change_row(&report->mappings.items[i], report->verb);
-			for (size_t i = 0; i < report->pending.count; i++)
-				print_change_row(&report->pending.items[i], "pending");
-			if (report->mappings.count + report->pending.count == 0)
-				printf("%s\n", report->verb);
-		} else {
-			printf("%s %zu mappings, %zu pending\n", report->verb,
-			       report->mappings.count, report->pending.count);
-		}
+		print_change_text(report);
 	}
-	return nb_print_flush(status);
+	return finish(status, report->changed && !run->options.dry_run);
 }
 
 /* 1234567 -> "1.2M" */
@@ -266,6 +292,16 @@ struct cells {
 	char text[COLUMNS][NB_NETWORK_SIZE];
 };
 
+/* The file that `add` makes for it: the name says nothing that the row does not. */
+static bool has_usual_name(const struct nb_row *row)
+{
+	char *name = nb_rules_file_name(row->mapping);
+	bool usual = name && strcmp(name, row->file) == 0;
+
+	free(name);
+	return usual;
+}
+
 static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cells)
 {
 	const struct nb_mapping *mapping = row->mapping;
@@ -291,7 +327,7 @@ static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cell
 	else
 		format_left(mapping->until - now, cells->text[6], sizeof(cells->text[6]));
 	snprintf(cells->text[7], sizeof(cells->text[7]), "%.90s",
-		 row->file ? row->file : row->origin);
+		 row->file && !has_usual_name(row) ? row->file : row->origin);
 }
 
 static void print_table(const struct nb_row_list *rows)
@@ -341,7 +377,8 @@ int nb_print_list(struct nb_run *run, const struct nb_row_list *rows)
 		if (rows->count)
 			print_table(rows);
 		else
-			puts("no mappings (nat-bridge add NETWORK PORT)");
+			puts(run->word_count ? "no mappings there"
+					     : "no mappings (nat-bridge add NETWORK PORT)");
 	}
 	return nb_print_flush(NB_STATUS_OK);
 }

@@ -52,6 +52,17 @@ int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted
 			    nb_network_format(&wanted->pending.items[0].mapping->network, network));
 }
 
+void nb_wanted_warn_pending(struct nb_run *run, const struct nb_wanted *wanted)
+{
+	for (size_t i = 0; i < wanted->pending.count; i++) {
+		const struct nb_mapping *mapping = wanted->pending.items[i].mapping;
+		char network[NB_NETWORK_SIZE];
+
+		nb_warn(&run->warnings, "%s has no bridge now: its mappings are pending",
+			nb_network_format(&mapping->network, network));
+	}
+}
+
 static int refuse(struct nb_run *run, struct nb_wanted *wanted, const struct nb_mapping *mapping)
 {
 	struct nb_finding *grown, *finding;
@@ -288,8 +299,9 @@ int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state
 		if (nb_comment_is_runtime(state->targets.items[i].comment, &network, &external))
 			continue;
 		return nb_error_set(&run->error, NB_STATUS_FAILED, ENOENT, "no-rules",
-				    "%s does not exist, but %zu mappings are live: make it again, "
-				    "or 'nat-bridge flush' if they shall go",
+				    "%s does not exist, but %zu of its mappings are live: is it "
+				    "the right directory? Make it again, or 'nat-bridge flush' if "
+				    "they shall go",
 				    run->options.rules, state->targets.count);
 	}
 	return 0;

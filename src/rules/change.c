@@ -62,8 +62,7 @@ void nb_change_free(struct nb_change *change)
 	free(change);
 }
 
-/* "<engine>.<network>-<port>-<protocol>.json"; free it. */
-static char *file_name(const struct nb_mapping *mapping)
+char *nb_rules_file_name(const struct nb_mapping *mapping)
 {
 	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 				    "0123456789_.-";
@@ -127,7 +126,7 @@ static int slot_for_new(struct nb_change *change, const struct nb_mapping *mappi
 {
 	const struct nb_rules *rules = change->rules;
 	const struct nb_rule_file *file = NULL;
-	char *name = file_name(mapping);
+	char *name = nb_rules_file_name(mapping);
 
 	if (name && rules->file_count)
 		file = bsearch(name, rules->files, rules->file_count, sizeof(*file),

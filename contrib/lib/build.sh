@@ -45,9 +45,9 @@ need_packages() {
 		return 1
 	fi
 	echo "installing ${missing[*]}" >&2
-	if ! apt_quiet install "${missing[@]}"; then
+	if ! without_services apt_quiet install "${missing[@]}"; then
 		# A fresh machine has no package lists, an old one stale ones.
-		apt_quiet update && apt_quiet install "${missing[@]}"
+		apt_quiet update && without_services apt_quiet install "${missing[@]}"
 	fi || {
 		tail -n 5 "${work:-/tmp}/apt.log" >&2
 		echo "${0##*/}: could not install ${missing[*]}" >&2
@@ -61,6 +61,22 @@ apt_quiet() {
 	[ "$verb" = install ] && set -- --no-install-recommends "$@"
 	DEBIAN_FRONTEND=noninteractive apt-get -q -y "$verb" "$@" \
 		</dev/null >"${work:-/tmp}/apt.log" 2>&1
+}
+
+# without_services COMMAND...: what it installs is not started; an engine would change the
+# machine's firewall. Debian's policy-rc.d is asked before any service starts.
+without_services() {
+	local policy=/usr/sbin/policy-rc.d status
+
+	if [ -e $policy ]; then
+		"$@"
+		return
+	fi
+	printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy || return 1
+	"$@"
+	status=$?
+	rm -f $policy
+	return $status
 }
 
 # build_program DIR: build in DIR; print nothing unless it fails. The program is $nat_bridge.

@@ -1,0 +1,153 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The real Docker: networks by name, made anew, with its daemon restarted,
+# stopped, killed and hanging. Containers ask a service on the host's 127.0.0.1.
+set -u
+# shellcheck source-path=SCRIPTDIR source=../lib/engines.sh
+. "$(dirname "$0")/../lib/engines.sh"
+engines_enter dockerd docker docker-compose busybox -- "$@"
+
+serve host host=tcp:127.0.0.1:11434 other=tcp:127.0.0.1:5432
+
+# --- Before there is a Docker ---
+
+out=$(nb add agents 11434 2>&1)
+is "no Docker: a bare name is unknown" $? 1
+has "and the message says that Docker is not running" "$out" "Docker is not running"
+nb add docker:agents 11434 >/dev/null 2>"$T/err"
+is "a qualified one is pending" $? 0
+has "with the cure" "$(cat "$T/err")" "systemctl start docker"
+is "nothing is live" "$(nft list tables)" ""
+
+# --- By name ---
+
+docker_start
+must docker network create agents >/dev/null
+must docker network create -o com.docker.network.bridge.name=br-custom custom >/dev/null
+must docker network create other >/dev/null
+agents=$(docker_gateway agents)
+is "the pending one is not live yet" "$(docker_dial agents "$agents" 11434)" ""
+ok "apply finds its bridge" nb apply
+has "a container reaches the service" "$(docker_dial agents "$agents" 11434)" "host 172."
+is "check" "$(nb check)" "in sync"
+nb add agents 11434 >"$T/out"
+is "add by the bare name: the same mapping" "$(cat "$T/out")" "unchanged: it is mapped already"
+is "another network reaches nothing" "$(docker_dial other "$(docker_gateway other)" 11434)" ""
+
+ok "a bridge with a name of its own" nb add custom 5432
+has "is reached" "$(docker_dial custom "$(docker_gateway custom)" 5432)" "other 172."
+has "list tells the bridge" "$(nb list --json custom)" '"bridge":*"br-custom"'
+
+out=$(nb add br-custom 8080 2>&1)
+is "by its interface it works, too" $? 0
+has "with a hint at the name that lasts" "$out" "docker:custom"
+ok "and goes" nb remove br-custom 8080
+
+out=$(nb add agent 11434 2>&1)
+is "a mistyped name" $? 1
+has "is told the nearest" "$out" "there is agents"
+for network in host none; do
+	out=$(nb add $network 11434 2>&1)
+	is "network $network: refused" $? 1
+	has "network $network: with a sentence of its own" "$out" "Docker's network $network is"
+done
+
+# --- host.docker.internal on a network that is not the default one ---
+
+has "host.docker.internal (host-gateway) from a network of its own" \
+	"$(docker_dial agents host.docker.internal 11434 \
+		--add-host host.docker.internal:host-gateway)" "host 172."
+
+# --- A container on two networks ---
+
+must docker run -d --name both --network other box:1 /bin/sleep 600 >/dev/null
+must docker network connect agents both
+has "a container on two networks, through the mapped one" \
+	"$(docker exec both /bin/sh -c "$(dial "$agents" 11434)" 2>/dev/null)" "host 172."
+must docker rm -f both >/dev/null
+
+# --- A compose project, down and up: its bridge gets another name ---
+
+mkdir -p "$T/proj"
+cat >"$T/proj/docker-compose.yml" <<-YAML
+	version: "3"
+	services:
+	  one:
+	    image: box:1
+	    command: /bin/sleep 600
+    stop_grace_period: 0s
+YAML
+compose()
+{
+	docker-compose --project-directory "$T/proj" -f "$T/proj/docker-compose.yml" "$@" \
+		>>"$T/compose.log" 2>&1
+}
+
+compose_dial()
+{
+	docker exec proj_one_1 /bin/sh -c "$(dial "$(docker_gateway proj_default)" 11434)" 2>/dev/null
+}
+
+must compose up -d
+first=$(docker_bridge proj_default)
+ok "add for a compose project" nb add proj_default 11434
+has "its container reaches the service" "$(compose_dial)" "host 172."
+must compose down
+nb check >/dev/null
+is "project down: drift" $? 3
+ok "project down: apply" nb apply
+hasnt "nothing is left of its bridge" "$(nft list table inet nat-bridge)" "$first"
+must compose up -d
+second=$(docker_bridge proj_default)
+[ "$first" != "$second" ] || tap_bail "the project got its old bridge again"
+is "project up again, on another bridge: not yet reached" "$(compose_dial)" ""
+ok "apply" nb apply
+has "reached" "$(compose_dial)" "host 172."
+must compose down
+ok "remove, by a name that Docker has no more" nb remove proj_default 11434
+
+# --- The daemon goes: what is live stays ---
+
+docker_stop
+ok "daemon stopped: apply" nb apply
+is "daemon stopped: the mapping is live" \
+	"$(nb list --json agents 2>/dev/null | tr -d '\t\n' | grep -o '"state":"[a-z]*"')" \
+	'"state":"active"'
+nb check >"$T/out" 2>"$T/err"
+has "daemon stopped: no drift" "$(cat "$T/out")" "in sync"
+has "and it is said" "$(cat "$T/err")" "Docker does not answer"
+docker_start --userland-proxy=false
+has "restarted, without its proxy: reached at once" "$(docker_dial agents "$agents" 11434)" \
+	"host 172."
+is "check" "$(nb check 2>/dev/null)" "in sync"
+
+must docker run -d --name stays --network agents box:1 /bin/sleep 600 >/dev/null
+docker_stop KILL
+has "daemon killed: its container still reaches the service" \
+	"$(probe_of "sleep 600" --timeout 1.25 --tries 4 "tcp:$agents:11434")" answered
+ok "daemon killed: apply" nb apply
+ok "daemon killed: a port more, of a network by its interface" nb add br-custom 8080
+ok "daemon killed: remove by name" nb remove agents 11434
+is "the killed daemon's container is cut off" \
+	"$(probe_of "sleep 600" "tcp:$agents:11434")" refused
+docker_start
+
+# --- A daemon that hangs ---
+
+ok "add again" nb add agents 11434
+kill -STOP "$(cat /run/docker.pid)"
+before=$SECONDS
+nb apply >/dev/null 2>"$T/err"
+is "daemon hangs: apply ends well" $? 0
+has "and says why it waited" "$(cat "$T/err")" "did not answer"
+ok "it waited seconds, not minutes" test $((SECONDS - before)) -lt 20
+kill -CONT "$(cat /run/docker.pid)"
+has "nothing was lost" "$(docker_dial agents "$agents" 11434)" "host 172."
+
+# --- Without a trace ---
+
+ok "remove everything" nb remove --all-networks
+hasnt "no table of ours is left" "$(nft list tables)" nat-bridge
+docker_stop
+tap_end

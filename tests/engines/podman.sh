@@ -1,0 +1,82 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The real Podman with netavark: its networks by name, from its files and from its service.
+set -u
+# shellcheck source-path=SCRIPTDIR source=../lib/engines.sh
+. "$(dirname "$0")/../lib/engines.sh"
+engines_enter podman runc busybox /usr/lib/podman/netavark -- "$@"
+
+serve host host=tcp:127.0.0.1:11434
+
+out=$(nb add podman:web 11434 2>&1)
+is "no Podman: pending" $? 0
+has "and it is said" "$out" "pending podman:web"
+ok "taken back" nb remove podman:web 11434
+
+podman_prepare
+must lab_podman network create web >/dev/null
+web=$(podman_gateway web)
+
+# --- From the files: no service runs ---
+
+nb add web 11434 >"$T/out" 2>"$T/err"
+is "add by the bare name" $? 0
+has "its bridge comes with its first container" "$(cat "$T/out")" "pending podman:web"
+has "which is said" "$(cat "$T/err")" "has no bridge now"
+must lab_podman run -d --name first --network web --ulimit nofile=512:512 \
+	--ulimit nproc=512:512 localhost/box:1 /bin/sleep 600 >/dev/null
+is "the bridge is there: not reached yet" "$(podman_dial web "$web" 11434)" ""
+ok "apply" nb apply
+has "reached" "$(podman_dial web "$web" 11434)" "host 10."
+is "check" "$(nb check)" "in sync"
+is "its default network has nothing" "$(podman_dial podman "$(podman_gateway podman)" 11434)" ""
+ok "the default network has a name, too" nb add podman:podman 11434
+ok "apply, now that its bridge is there" nb apply
+must lab_podman run -d --name second --network podman --ulimit nofile=512:512 \
+	--ulimit nproc=512:512 localhost/box:1 /bin/sleep 600 >/dev/null
+ok "apply" nb apply
+has "and is reached" "$(podman_dial podman "$(podman_gateway podman)" 11434)" "host 10."
+
+# --- Its last container ends, the bridge goes, and comes again ---
+
+must lab_podman rm -f -t 0 first >/dev/null
+ok "no container, no bridge: apply" nb apply
+must lab_podman run -d --name first --network web --ulimit nofile=512:512 \
+	--ulimit nproc=512:512 localhost/box:1 /bin/sleep 600 >/dev/null
+ok "a container again: apply" nb apply
+has "reached again" "$(podman_dial web "$web" 11434)" "host 10."
+
+# --- From the service ---
+
+mkdir -p /run/podman
+lab_podman system service -t 0 unix:///run/podman/podman.sock 2>>"$T/podman.log" &
+service=$!
+poll 10 test -S /run/podman/podman.sock || tap_bail "no service"
+is "the service says the same" "$(nb check)" "in sync"
+# as "podman network create -d macvlan lan" writes it, which needs a kernel that has them
+sed -e 's/"name": "web"/"name": "lan"/' -e 's/"driver": "bridge"/"driver": "macvlan"/' \
+	-e 's/"id": "......../"id": "01234567/' -e '/"network_interface"/d' \
+	/etc/containers/networks/web.json >/etc/containers/networks/lan.json
+out=$(nb add podman:lan 11434 2>&1)
+is "a macvlan is refused" $? 1
+has "in its own words" "$out" "macvlan"
+kill -STOP $service
+nb apply >/dev/null 2>"$T/err"
+is "the service hangs: its files answer" $? 0
+kill -CONT $service
+kill $service
+wait $service 2>/dev/null
+
+# --- A name that two engines' networks could have: interfaces go first ---
+
+must ip link add web type bridge
+out=$(nb add web 5432 2>&1)
+is "an interface and a network of one name: ambiguous" $? 1
+has "with both qualified names" "$out" "iface:web or podman:web"
+must ip link delete web
+
+ok "remove everything" nb remove --all-networks
+hasnt "no table of ours is left" "$(nft list tables)" nat-bridge
+must lab_podman rm -f -t 0 -a >/dev/null
+tap_end

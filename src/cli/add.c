@@ -319,6 +319,7 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 		nb_warn(&run->warnings, "interface %s vanished: the mapping is pending",
 			outcome.vanished);
 	report->changed = outcome.changed || files > 0;
+	nb_advise(run, &addition->network, &addition->mappings);
 	return fill_report(run, addition, report);
 }
 

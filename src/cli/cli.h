@@ -247,6 +247,10 @@ int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inv
 int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
 			     const char *word);
 
+/* Warn of what will bite a container that uses these mappings; changes nothing. */
+void nb_advise(struct nb_run *run, const struct nb_network *network,
+	       const struct nb_mapping_list *mappings);
+
 bool nb_mapping_is_expired(const struct nb_mapping *mapping);
 int nb_out_of_memory(struct nb_run *run);
 /* Warn of each invalid file; fail with its error if it may hold one of the keys. */

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who listens on a port of the host, by sock_diag. */
+#ifndef NAT_BRIDGE_LISTEN_H
+#define NAT_BRIDGE_LISTEN_H
+
+#include "nat-bridge/mapping.h"
+#include "nat-bridge/netlink.h"
+
+/* A TCP socket that listens, or a UDP socket that is not connected. */
+struct nb_listener {
+	char address[48];    /* as one writes it: "127.0.0.1", "[::1]", "*" = every address */
+	bool ipv4;	     /* takes IPv4 packets: all but sockets of IPv6 alone */
+	bool any;	     /* bound to no address */
+	uint32_t bound;	     /* the IPv4 address it is bound to, host byte order; 0 = any or none */
+	unsigned int device; /* index of the device it is bound to, 0 = none */
+};
+
+struct nb_listener_list {
+	struct nb_listener *items;
+	size_t count;
+};
+
+/*
+ * All listeners on @port (host byte order) of @protocol, IPv4 and IPv6. A
+ * kernel without the diag modules gives -ENOENT. @ret is zeroed first; free with
+ * nb_listener_list_clear(), also after a failure.
+ */
+int nb_listeners(struct nb_netlink *nl, uint8_t protocol, uint16_t port,
+		 struct nb_listener_list *ret, struct nb_error *err);
+void nb_listener_list_clear(struct nb_listener_list *list);
+
+#endif

@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What will bite, said when a mapping is added: it is set up rightly, and yet
+ * a container may find nobody, or somebody else, or an open door beside it.
+ */
+#include <fcntl.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli.h"
+#include "nat-bridge/listen.h"
+
+#define ALL_ROUTE_LOCALNET "/proc/sys/net/ipv4/conf/all/route_localnet"
+
+/* Does it take packets to @address that come from a bridge? */
+static bool serves(const struct nb_listener *listener, uint32_t address)
+{
+	return listener->ipv4 && !listener->device && (listener->any || listener->bound == address);
+}
+
+static bool is_loopback(const struct nb_listener *listener)
+{
+	return listener->bound >> 24 == 127 || strcmp(listener->address, "[::1]") == 0;
+}
+
+/* Nobody takes the mapping's packets: who is nearest to it? */
+static void advise_unserved(struct nb_run *run, const struct nb_mapping *mapping,
+			    const struct nb_listener_list *list)
+{
+	const char *protocol = nb_protocol_name(mapping->protocol);
+	char target[NB_TARGET_SIZE];
+
+	nb_target_format(&mapping->target, target);
+	for (size_t i = 0; i < list->count; i++) {
+		const struct nb_listener *listener = &list->items[i];
+
+		if (!listener->device || !listener->ipv4 ||
+		    !(listener->any || listener->bound == mapping->target.address))
+			continue;
+		nb_warn(&run->warnings,
+			"what listens on %s/%s is bound to a device and refuses what comes from "
+			"another%s",
+			target, protocol,
+			mapping->target.port == 53 ? " (systemd-resolved: DNSStubListenerExtra=)"
+						   : "");
+		return;
+	}
+	if (list->count)
+		nb_warn(&run->warnings,
+			"nothing listens on %s/%s, but something does on %s:%u: make it listen on "
+			"%.*s, too",
+			target, protocol, list->items[0].address, mapping->target.port,
+			(int)strcspn(target, ":"), target);
+	else
+		nb_warn(&run->warnings,
+			"nothing listens on %s/%s now: containers are refused until something does",
+			target, protocol);
+}
+
+static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
+			  const struct nb_listener_list *list)
+{
+	bool served = false, open = false;
+
+	for (size_t i = 0; i < list->count; i++) {
+		if (!serves(&list->items[i], mapping->target.address))
+			continue;
+		served = true;
+		open |= list->items[i].any;
+	}
+	if (!served)
+		advise_unserved(run, mapping, list);
+	else if (open)
+		nb_warn(&run->warnings,
+			"the service on port %u/%s listens on every address: it is reachable "
+			"without a mapping, too",
+			mapping->target.port, nb_protocol_name(mapping->protocol));
+}
+
+/* The port dialled is taken from whatever else the host has there, for this network. */
+static void advise_shadowed(struct nb_run *run, const struct nb_mapping *mapping,
+			    const struct nb_listener_list *list)
+{
+	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
+
+	for (size_t i = 0; i < list->count; i++) {
+		const struct nb_listener *listener = &list->items[i];
+
+		if (!listener->ipv4 || is_loopback(listener) ||
+		    (listener->any && mapping->target.port == mapping->port))
+			continue;
+		nb_warn(&run->warnings,
+			"something else listens on %s:%u/%s: what %s dials there now goes to %s",
+			listener->address, mapping->port, nb_protocol_name(mapping->protocol),
+			nb_network_format(&mapping->network, network),
+			nb_target_format(&mapping->target, target));
+		return;
+	}
+}
+
+/* Advice alone: without sock_diag there is none. */
+static void advise_listeners(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	struct nb_listener_list list;
+	struct nb_error ignored;
+	int r = nb_listeners(run->nl, mapping->protocol, mapping->target.port, &list, &ignored);
+
+	if (r == 0)
+		advise_target(run, mapping, &list);
+	if (r == 0 && mapping->port != mapping->target.port) {
+		nb_listener_list_clear(&list);
+		r = nb_listeners(run->nl, mapping->protocol, mapping->port, &list, &ignored);
+	}
+	if (r == 0)
+		advise_shadowed(run, mapping, &list);
+	nb_listener_list_clear(&list);
+}
+
+static void advise_host(struct nb_run *run)
+{
+	int fd = open(ALL_ROUTE_LOCALNET, O_RDONLY | O_CLOEXEC);
+	char value = '0';
+
+	if (fd < 0)
+		return;
+	if (read(fd, &value, 1) == 1 && value != '0')
+		nb_warn(&run->warnings,
+			"net.ipv4.conf.all.route_localnet is not 0: every device lets packets to "
+			"127.0.0.0/8 in, also those without a guard (sysctl -w "
+			"net.ipv4.conf.all.route_localnet=0)");
+	close(fd);
+}
+
+static void advise_network(struct nb_run *run, const struct nb_network *network)
+{
+	const struct nb_engine_network *found;
+	char name[NB_NETWORK_SIZE];
+
+	if (network->engine == NB_ENGINE_IFACE)
+		return;
+	found = nb_engine_find(&run->engines[network->engine], network->name);
+	if (found && found->internal)
+		nb_warn(&run->warnings,
+			"%s is internal: its containers have no default route, and reach the host "
+			"at that network's own gateway alone (not host.docker.internal)",
+			nb_network_format(network, name));
+}
+
+void nb_advise(struct nb_run *run, const struct nb_network *network,
+	       const struct nb_mapping_list *mappings)
+{
+	/* no failure, and nothing that a script can mend */
+	if (run->options.quiet && !run->options.json)
+		return;
+	advise_host(run);
+	advise_network(run, network);
+	for (size_t i = 0; i < mappings->count; i++)
+		advise_listeners(run, &mappings->items[i]);
+}

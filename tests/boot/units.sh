@@ -1,0 +1,188 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The installed units under systemd as PID 1, with udev, nftables and Docker: a
+# copy of this machine's root file system, changes to which are kept in memory, boots
+# in namespaces of its own. Nothing of the machine's own services runs in it.
+set -u
+# shellcheck source-path=SCRIPTDIR source=../lib/engines.sh
+. "$(dirname "$0")/../lib/engines.sh"
+: "${NB_BUILD:?set NB_BUILD to the build directory, which is installed from}"
+engines_enter systemd-nspawn udevadm meson dockerd docker nft busybox -- "$@"
+
+ROOT=$T/root
+must mkdir -p "$T/upper" "$T/boot-work" "$ROOT"
+must mount -t overlay overlay -o "lowerdir=/,upperdir=$T/upper,workdir=$T/boot-work" "$ROOT"
+rm -rf "$ROOT/etc/machine-id" "${ROOT:?}"/etc/nat-bridge
+must env DESTDIR="$ROOT" meson install -C "$NB_BUILD" --no-rebuild --quiet
+
+cat >"$ROOT/etc/systemd/system/lab.target" <<-UNIT
+	[Unit]
+	Requires=basic.target
+	After=basic.target
+	AllowIsolate=yes
+	Wants=nftables.service nat-bridge.service nat-bridge-device.path
+UNIT
+cat >"$ROOT/etc/nftables.conf" <<-NFT
+	flush ruleset
+	table inet site {
+		chain input {
+			type filter hook input priority filter; policy drop;
+			ct state established accept
+			iifname "lo" accept
+		}
+	}
+NFT
+mkdir -p "$ROOT/etc/systemd/system/docker.service.d"
+cat >"$ROOT/etc/systemd/system/docker.service.d/lab.conf" <<-UNIT
+	[Service]
+	ExecStart=
+	ExecStart=$(command -v dockerd) -H unix:///run/docker.sock --storage-driver vfs
+UNIT
+# Docker waits for it, and this network never comes
+must systemctl --root="$ROOT" mask --quiet systemd-networkd-wait-online.service
+# what "systemctl enable" does, for the sections of ours that name the firewalls
+must systemctl --root="$ROOT" enable --quiet nat-bridge.service nat-bridge-device.path
+
+# --- Running ---
+
+inside()
+{
+	nsenter -t "$init" -m -n -p -u -i -r -w -- /usr/bin/env -i \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
+}
+
+# PID 1 of what booted, seen from here.
+find_init()
+{
+	init=$(pgrep -f 'systemd.unit=lab.target' -n) && [ "$init" -ne "$nspawn" ] &&
+		inside systemctl is-active --quiet lab.target
+}
+
+boot()
+{
+	SYSTEMD_NSPAWN_API_VFS_WRITABLE=1 systemd-nspawn --quiet -D "$ROOT" --private-network \
+		--console=pipe --link-journal=no --register=no --keep-unit -M nat-bridge-lab \
+		--capability=all --system-call-filter="@keyring bpf" \
+		-b systemd.unit=lab.target </dev/null >"$T/console" 2>&1 &
+	nspawn=$!
+	init=
+	poll 60 find_init || tap_bail "it does not boot: $(tail -n 5 "$T/console")"
+}
+
+halt()
+{
+	inside systemctl poweroff --no-block
+	wait "$nspawn"
+}
+
+in_sync()
+{
+	[ "$(inside nat-bridge check 2>/dev/null)" = "in sync" ] &&
+		[ "$(live "$1")" = active ]
+}
+
+# The state of the mapping of a network.
+live()
+{
+	inside nat-bridge list --json "$1" 2>/dev/null | tr -d '\t\n' |
+		sed -n 's/.*"state":"\([a-z]*\)".*/\1/p'
+}
+
+runs()
+{
+	inside journalctl -q -b -u nat-bridge-device.service --grep Finished | wc -l
+}
+
+# Since nothing is under way, no more of it will come by itself.
+settled()
+{
+	! [ -e "/proc/$init/root/run/nat-bridge/device" ] &&
+		[ "$(inside systemctl is-active nat-bridge-device.service)" = inactive ] &&
+		inside udevadm settle
+}
+
+# --- The first boot, and mappings of what does not exist yet ---
+
+boot
+is "the unit is active after a boot without any mapping" \
+	"$(inside systemctl is-active nat-bridge.service)" active
+ok "add for a bridge that comes later" inside nat-bridge add iface:br-app 11434
+is "it is pending" "$(live br-app)" pending
+must inside ip link add br-app type bridge
+ok "its bridge comes: live without anybody" poll 10 in_sync br-app
+must inside ip link delete br-app
+must inside ip link add br-app type bridge
+ok "and again when it is made anew" poll 10 in_sync br-app
+
+# --- 200 devices at once ---
+
+poll 10 settled
+before=$(runs)
+for number in $(seq 200); do echo "link add many$number type bridge"; done >"$ROOT/many.batch"
+echo "link add br-last type bridge" >>"$ROOT/many.batch"
+ok "add for the last of many" inside nat-bridge add iface:br-last 80
+must inside ip -batch /many.batch
+ok "201 devices at once: the last one's mapping is live" poll 20 in_sync br-last
+poll 20 settled
+count=$(($(runs) - before))
+ok "in few runs of apply ($count)" test "$count" -lt 50
+for number in $(seq 200); do echo "link delete many$number"; done >"$ROOT/many.batch"
+must inside ip -batch /many.batch
+
+# --- Docker by name ---
+
+ok "add for a network of a Docker that does not run" inside nat-bridge add docker:agents 11434
+docker_up()
+{
+	must inside systemctl start docker
+	# the container's cgroups are read-only in nspawn, and dockerd wants its own
+	# shellcheck disable=SC2016 # it expands inside
+	inside /bin/sh -c 'for d in /sys/fs/cgroup /sys/fs/cgroup/*; do
+		mount -o remount,bind,rw "$d" || true; done' 2>/dev/null
+}
+
+docker_up
+image | inside docker import - box:1 >/dev/null || tap_bail "no image"
+must inside docker network create agents >/dev/null
+must inside docker run -d --name one --network agents box:1 /bin/sleep 600 >/dev/null
+ok "its network and a container come: live without anybody" poll 10 in_sync agents
+
+# --- The firewall's own service ---
+
+for order in "nftables docker" "docker nftables"; do
+	for unit in $order; do
+		must inside systemctl restart "$unit"
+		ok "restart of $order: after $unit in sync" poll 20 in_sync agents
+	done
+done
+must inside systemctl reload nftables
+ok "reload of nftables: in sync" poll 20 in_sync br-app
+before=$(inside nft list ruleset)
+must inside systemctl restart nat-bridge.service
+is "a restart of the unit changes nothing" "$(inside nft list ruleset)" "$before"
+must inside systemctl stop nat-bridge.service
+is "nor does its stop" "$(inside nft list ruleset)" "$before"
+
+# --- The second boot ---
+
+echo '{' >"$ROOT/etc/nat-bridge/rules.d/broken.json"
+halt
+boot
+is "a broken file and absent bridges: it boots" "$(inside systemctl is-active lab.target)" active
+is "and systemd tells of the broken file" \
+	"$(inside systemctl is-failed nat-bridge.service)" failed
+has "its journal does, too" "$(inside journalctl -q -b -o cat -u nat-bridge.service)" \
+	"broken.json:"
+rm "$ROOT/etc/nat-bridge/rules.d/broken.json"
+is "nothing is live yet" "$(inside nft list tables | grep -c nat-bridge)" 0
+docker_up
+must inside docker start one >/dev/null
+ok "after the reboot Docker's bridge comes: live without anybody" poll 10 in_sync agents
+must inside ip link add br-app type bridge
+ok "and the other one" poll 10 in_sync br-app
+score=$(inside systemd-analyze security --no-pager nat-bridge.service |
+	sed -n 's/.*exposure level for [^:]*: \([0-9]*\)\.\([0-9]\).*/\1\2/p')
+ok "systemd-analyze security: $score tenths, at most 20" test "${score:-99}" -le 20
+halt
+tap_end

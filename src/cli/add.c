@@ -332,8 +332,8 @@ int nb_command_add(struct nb_run *run)
 
 	if (run->word_count < 2) {
 		nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
-			     "add needs a NETWORK and a PORT\n"
-			     "Try: nat-bridge add br-0123456789ab 11434");
+			     "add needs a NETWORK and a PORT "
+			     "(try: nat-bridge add br-0123456789ab 11434)");
 		return nb_print_failure(run);
 	}
 	/* words first: a typo needs no privilege and no lock */

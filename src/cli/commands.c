@@ -11,18 +11,18 @@ const struct nb_command nb_commands[] = {
 		.summary = "let a network reach ports of the host's 127.0.0.1",
 		.description =
 			"PORT is [LISTEN:][ADDRESS:]PORT[/tcp|/udp], as in ssh -L, or the name of\n"
-			"a service (ollama, postgresql, ...):\n"
+			"a service, see below:\n"
 			"  11434                dial 11434, reach 127.0.0.1:11434/tcp\n"
 			"  15432:5432           dial 15432, reach 127.0.0.1:5432\n"
 			"  53:127.0.0.54:53/udp dial 53/udp, reach 127.0.0.54:53\n"
-			"NETWORK is an interface (br-0123456789ab), or iface:NAME for one that\n"
-			"does not exist yet.\n",
+			"NETWORK is an interface, a network of Docker, or one of Podman, by its\n"
+			"name; iface:NAME, docker:NAME or podman:NAME also before it exists.\n",
 		.run = nb_command_add,
 	},
 	{
 		.name = "remove",
 		.aliases = { "rm", "delete" },
-		.synopsis = "NETWORK PORT... | NETWORK --all | --all-networks",
+		.synopsis = "NETWORK PORT...|--all | --all-networks",
 		.summary = "take mappings back and end their connections",
 		.description =
 			"PORT as in add; the port dialled and the protocol say which mapping.\n"
@@ -34,7 +34,7 @@ const struct nb_command nb_commands[] = {
 		.aliases = { "ls" },
 		.synopsis = "[NETWORK]",
 		.summary = "show what is configured and what is live",
-		.description = "As any user; what only root may see is left out and said so.\n",
+		.description = "Any user may call it. It says what only root may see.\n",
 		.run = nb_command_list,
 	},
 	{

@@ -128,7 +128,7 @@ int nb_command_list(struct nb_run *run)
 
 	if (run->word_count > 1)
 		r = nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
-				 "list takes one NETWORK, or none\nTry: nat-bridge list --help");
+				 "list takes one NETWORK, or none (try: nat-bridge list --help)");
 	else
 		r = run->word_count ? nb_resolve_check_word(run, run->words[0]) : 0;
 	if (r == 0)

@@ -41,12 +41,12 @@ int main(int argc, char **argv)
 		status = nb_print_flush(NB_STATUS_OK);
 	} else if (!run.command) {
 		nb_error_set(&run.error, NB_STATUS_USAGE, EINVAL, "usage",
-			     "which command? add, remove, list, apply, check or flush\n"
-			     "Try: nat-bridge --help");
+			     "which command? add, remove, list, apply, check or flush "
+			     "(try: nat-bridge --help)");
 		status = nb_print_failure(&run);
 	} else if (run.word_count > 0 && !run.command->synopsis[0]) {
 		nb_error_set(&run.error, NB_STATUS_USAGE, EINVAL, "usage",
-			     "%s takes no argument: '%.60s'\nTry: nat-bridge %s --help",
+			     "%s takes no argument: '%.60s' (try: nat-bridge %s --help)",
 			     run.command->name, run.words[0], run.command->name);
 		status = nb_print_failure(&run);
 	} else {

@@ -33,7 +33,7 @@ struct option_row {
 
 static const struct option_row rows[] = {
 	{ "for", 0, OPTION_DURATION, FIELD(duration), "TIME", " add ",
-	  "end the mapping after TIME (90s, 15m, 2h, 7d), by the kernel itself" },
+	  "end the mapping after TIME (90s, 15m, 2h, 7d)" },
 	{ "runtime", 0, OPTION_FLAG, FIELD(runtime), NULL, " add ",
 	  "write no rule file; gone after flush or a reboot" },
 	{ "replace", 0, OPTION_FLAG, FIELD(replace), NULL, " add ",
@@ -50,9 +50,9 @@ static const struct option_row rows[] = {
 	{ "keep-going", 0, OPTION_FLAG, FIELD(keep_going), NULL, " apply ",
 	  "apply the valid files, name the others (exit status 4)" },
 	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, " add remove apply flush ",
-	  "change nothing; print an nft script of what would be done" },
+	  "change nothing; print what would be done, for nft" },
 	{ "wait", 'w', OPTION_WAIT, FIELD(wait), "TIME", NULL,
-	  "wait so long for another nat-bridge (default 10s, 0: not at all)" },
+	  "wait so long for another nat-bridge (default 10s)" },
 	{ "json", 'j', OPTION_FLAG, FIELD(json), NULL, NULL,
 	  "one JSON object on standard output, also on failure" },
 	{ "quiet", 'q', OPTION_FLAG, FIELD(quiet), NULL, NULL,
@@ -85,7 +85,7 @@ static __attribute__((format(printf, 2, 3))) int usage(struct nb_run *run, const
 	vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
 	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
-			    "%s\nTry: nat-bridge %s%s--help", message,
+			    "%s (try: nat-bridge %s%s--help)", message,
 			    run->command ? run->command->name : "", run->command ? " " : "");
 }
 
@@ -112,6 +112,13 @@ static int unknown(struct nb_run *run, const char *word)
 
 	for (size_t i = 0; i < ROW_COUNT; i++)
 		names[i] = rows[i].name;
+	if (strcmp(word, "-v") == 0)
+		return usage(run, "unknown option -v; did you mean -V?");
+	if (strcmp(word, "-p") == 0 || strncmp(word, "--port", 6) == 0)
+		return usage(run,
+			     "unknown option %.100s; a port is a plain word: nat-bridge add "
+			     "NETWORK 80",
+			     word);
 	nearest = strncmp(word, "--", 2) == 0 ? nb_nearest(word + 2, names, ROW_COUNT) : SIZE_MAX;
 	if (nearest == SIZE_MAX)
 		return usage(run, "unknown option %.100s", word);
@@ -155,8 +162,32 @@ static int set_value(struct nb_run *run, const struct option_row *row, const cha
 	return -EINVAL;
 }
 
-/* One option word at argv[*position]; moves the position over an argument of its own. */
-static int parse_option(struct nb_run *run, int argc, char **argv, int *position)
+static int parse_option(struct nb_run *run, int argc, char **argv, int *position, bool *given);
+
+/* "-nj" is "-n -j", "-nw5" is "-n -w 5". */
+static int parse_letters(struct nb_run *run, int argc, char **argv, int *position, bool *given)
+{
+	const char *word = argv[*position];
+	const struct option_row *row = find_letter(word[1]);
+	char rest[64] = "-";
+	char *one[2] = { rest, *position + 1 < argc ? argv[*position + 1] : NULL };
+	int first = 0, r = set_value(run, row, NULL);
+
+	given[row - rows] = true;
+	if (strlen(word + 2) >= sizeof(rest) - 1)
+		return unknown(run, word);
+	strcpy(rest + 1, word + 2);
+	if (r == 0)
+		r = parse_option(run, one[1] ? 2 : 1, one, &first, given);
+	*position += first;
+	return r;
+}
+
+/*
+ * One option word at argv[*position]; moves the position over an argument of
+ * its own, and notes in @given, by row, what it was.
+ */
+static int parse_option(struct nb_run *run, int argc, char **argv, int *position, bool *given)
 {
 	const char *word = argv[*position];
 	const struct option_row *row;
@@ -169,10 +200,16 @@ static int parse_option(struct nb_run *run, int argc, char **argv, int *position
 		if (word[2 + length] == '=')
 			value = word + 2 + length + 1;
 	} else {
-		row = word[2] == '\0' ? find_letter(word[1]) : NULL;
+		/* letters without an argument may stand together, and one with its argument */
+		row = find_letter(word[1]);
+		if (row && row->kind == OPTION_FLAG && word[2])
+			return parse_letters(run, argc, argv, position, given);
+		if (row && word[2])
+			value = word + 2;
 	}
 	if (!row)
 		return unknown(run, word);
+	given[row - rows] = true;
 	if (row->kind == OPTION_FLAG) {
 		if (value)
 			return usage(run, "--%s takes no argument", row->name);
@@ -194,6 +231,15 @@ static int take_command(struct nb_run *run, const char *word)
 	run->command = nb_command_find(word);
 	if (run->command)
 		return 0;
+	/* what many programs call their options; "help add" is "add --help" */
+	if (strcmp(word, "help") == 0) {
+		run->options.help = true;
+		return 0;
+	}
+	if (strcmp(word, "version") == 0) {
+		run->options.version = true;
+		return 0;
+	}
 	for (size_t i = 0; i < nb_command_count; i++)
 		names[i] = nb_commands[i].name;
 	nearest = nb_nearest(word, names, nb_command_count);
@@ -208,7 +254,9 @@ static int take_command(struct nb_run *run, const char *word)
 static void find_json(struct nb_run *run, int argc, char **argv)
 {
 	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "--json") == 0 || strcmp(argv[i], "-j") == 0)
+		if (strcmp(argv[i], "--json") == 0 ||
+		    (argv[i][0] == '-' && strspn(argv[i] + 1, "njq") == strlen(argv[i] + 1) &&
+		     strchr(argv[i], 'j')))
 			run->options.json = true;
 }
 
@@ -230,14 +278,7 @@ int nb_options_parse(struct nb_run *run, int argc, char **argv)
 		if (!ended && strcmp(word, "--") == 0) {
 			ended = true;
 		} else if (!ended && word[0] == '-' && word[1]) {
-			const struct option_row *row = word[1] == '-'
-							       ? find_row(word + 2,
-									  strcspn(word + 2, "="))
-							       : find_letter(word[1]);
-
-			if (row)
-				given[row - rows] = true;
-			r = parse_option(run, argc, argv, &i);
+			r = parse_option(run, argc, argv, &i, given);
 		} else if (!run->command) {
 			r = take_command(run, word);
 		} else {
@@ -272,16 +313,37 @@ static void print_options(const struct nb_command *command, FILE *out)
 	}
 }
 
+static void print_services(FILE *out)
+{
+	size_t column = 80;
+
+	fputs("\nServices:", out);
+	for (size_t i = 0; i < nb_preset_count; i++) {
+		size_t length = strlen(nb_presets[i].name) + 1;
+
+		if (column + length > 78) {
+			fputs("\n ", out);
+			column = 1;
+		}
+		fprintf(out, " %s", nb_presets[i].name);
+		column += length;
+	}
+	fputc('\n', out);
+}
+
 void nb_options_print_help(const struct nb_command *command, FILE *out)
 {
 	if (command) {
-		fprintf(out, "Usage: nat-bridge %s%s%s [OPTION...]\n\nTo %s.\n", command->name,
-			command->synopsis[0] ? " " : "", command->synopsis, command->summary);
+		fprintf(out, "Usage: nat-bridge %s%s%s [OPTION...]\n\n%s: %s.\n", command->name,
+			command->synopsis[0] ? " " : "", command->synopsis, command->name,
+			command->summary);
 		for (size_t i = 0; command->aliases[i]; i++)
 			fprintf(out, "%s%s", i ? ", " : "Also: ", command->aliases[i]);
 		fprintf(out, "%s%s%s\nOptions:\n", command->aliases[0] ? "\n" : "",
 			command->description[0] ? "\n" : "", command->description);
 		print_options(command, out);
+		if (command->run == nb_command_add)
+			print_services(out);
 		return;
 	}
 	fputs("Usage: nat-bridge COMMAND [ARGUMENT...] [OPTION...]\n\n"

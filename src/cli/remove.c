@@ -53,7 +53,7 @@ static int check_usage(struct nb_run *run)
 	if (!message)
 		return 0;
 	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
-			    "%s\nTry: nat-bridge remove --help", message);
+			    "%s (try: nat-bridge remove --help)", message);
 }
 
 static void choose_item(struct removal *removal, size_t index)

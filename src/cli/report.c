@@ -56,11 +56,12 @@ static void print_warnings(const struct nb_run *run)
 static void print_error(const struct nb_error *error)
 {
 	fputs("nat-bridge: ", stderr);
-	if (error->file[0])
+	/* "/etc/passwd belongs to ..." names it well enough */
+	if (error->file[0] && (error->line || !strstr(error->message, error->file)))
 		fprintf(stderr, "%s:", error->file);
 	if (error->line)
 		fprintf(stderr, "%u:", error->line);
-	if (error->file[0] || error->line)
+	if (error->line || (error->file[0] && !strstr(error->message, error->file)))
 		fputc(' ', stderr);
 	if (error->key[0])
 		fprintf(stderr, "%s: ", error->key);

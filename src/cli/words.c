@@ -11,7 +11,7 @@ static bool is_service_name(const char *word)
 	return (word[0] >= 'a' && word[0] <= 'z') || (word[0] >= 'A' && word[0] <= 'Z');
 }
 
-static int unknown_service(struct nb_run *run, const char *word)
+static int name_service(struct nb_run *run, const char *word)
 {
 	const char **names = calloc(nb_preset_count + 1, sizeof(*names));
 	size_t nearest = SIZE_MAX;
@@ -26,6 +26,56 @@ static int unknown_service(struct nb_run *run, const char *word)
 		     nearest == SIZE_MAX ? "" : names[nearest], nearest == SIZE_MAX ? "" : "? Or");
 	free(names);
 	return -EINVAL;
+}
+
+/* Words that begin like a service's name and are a port, written as another program does. */
+static const char *guess_port(const char *word, char *buffer, size_t size)
+{
+	const char *port = strrchr(word, ':'), *protocol = NULL;
+
+	if (strncmp(word, "tcp", 3) == 0 || strncmp(word, "udp", 3) == 0)
+		protocol = strncmp(word, "tcp", 3) == 0 ? "tcp" : "udp";
+	if (strstr(word, "::"))
+		snprintf(buffer, size,
+			 "IPv6 is no target; make the service listen on 127.0.0.1, "
+			 "too, and write the port alone");
+	else if (protocol && word[3] == '\0')
+		snprintf(buffer, size, "the protocol stands behind the port: 80/%s", protocol);
+	else if (protocol && (word[3] == '/' || word[3] == ':'))
+		snprintf(buffer, size, "the protocol stands behind the port: %.20s/%s", word + 4,
+			 protocol);
+	else if (strstr(word, "://"))
+		snprintf(buffer, size, "give the port alone, without a URL%s%.6s",
+			 port && port[1] != '/' ? ": " : "",
+			 port && port[1] != '/' ? port + 1 : "");
+	else if (strncmp(word, "localhost:", 10) == 0)
+		snprintf(buffer, size,
+			 "write 127.0.0.1 in place of localhost, or the port alone: "
+			 "%.20s",
+			 word + 10);
+	else if (strpbrk(word, ":/"))
+		snprintf(buffer, size,
+			 "a service's name stands alone; with another port or "
+			 "protocol write numbers: 15432:5432, 53/udp");
+	else
+		return NULL;
+	return buffer;
+}
+
+static int unknown_service(struct nb_run *run, const char *word)
+{
+	const char *network = run->words[0];
+	char guess[160];
+
+	if (network[0] >= '0' && network[0] <= '9' &&
+	    network[strspn(network, "0123456789")] == '\0')
+		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+				    "the NETWORK comes first: nat-bridge %s %.60s %s",
+				    run->command->name, word, network);
+	if (guess_port(word, guess, sizeof(guess)))
+		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage", "'%.60s': %s",
+				    word, guess);
+	return name_service(run, word);
 }
 
 struct spec_list {

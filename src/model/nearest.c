@@ -2,6 +2,7 @@
 #include "nat-bridge/mapping.h"
 
 #include <string.h>
+#include <strings.h>
 
 #define NAME_MAX_LENGTH 127
 
@@ -51,18 +52,21 @@ size_t nb_nearest(const char *wanted, const char *const *names, size_t count)
 		      : length < 9 ? (length + 1) / 3
 				   : 3; /* at most so many edits */
 
-	/* The beginning of a name is as near as a slip: "br-0123" of "br-0123456789ab". */
 	for (size_t i = 0; i < count; i++) {
-		size_t edits = distance(wanted, names[i], best);
+		size_t edits = strcasecmp(wanted, names[i]) == 0 ? 0
+								 : distance(wanted, names[i], best);
 
 		if (edits <= best && (nearest == SIZE_MAX || edits < best)) {
 			best = edits;
 			nearest = i;
 		}
 	}
-	for (size_t i = 0; nearest == SIZE_MAX && length >= 3 && i < count; i++) {
+	if (nearest != SIZE_MAX && best == 0)
+		return nearest;
+	/* The beginning of a name is nearer than a slip: "br-0123" of "br-0123456789ab". */
+	for (size_t i = 0; length >= 3 && i < count; i++) {
 		if (!strncmp(wanted, names[i], length))
-			nearest = i;
+			return i;
 	}
 	return nearest;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "text.h"
@@ -54,6 +55,13 @@ int nb_port_number_parse(const char *text, uint16_t *ret)
 	return 0;
 }
 
+static int refuse_range(struct nb_error *err, const char *word, const char *part)
+{
+	if (!strcmp(word, part))
+		return refuse(err, "%s is not in 1–65535", part);
+	return refuse(err, "\"%s\": %s is not in 1–65535", word, part);
+}
+
 int nb_port_part_parse(const char *word, const char *part, uint16_t *ret, struct nb_error *err)
 {
 	size_t digits = strspn(part, DIGITS);
@@ -68,20 +76,22 @@ int nb_port_part_parse(const char *word, const char *part, uint16_t *ret, struct
 	if (digits == strlen(part) && part[0] == '0' && !nb_port_number_parse(plain, &guess))
 		return refuse(err, "\"%s\": a port has no leading zero; write %s", word, plain);
 	if (digits == strlen(part))
-		return refuse(err, "\"%s\": %s is not in 1–65535", word, part);
+		return refuse_range(err, word, part);
 	if (strspn(part, "+-") == 1 && part[1 + strspn(part + 1, DIGITS)] == '\0' && part[1]) {
 		if (!nb_port_number_parse(part + 1, &guess))
 			return refuse(err, "\"%s\": a port has no sign; write %s", word, part + 1);
-		return refuse(err, "\"%s\": %s is not in 1–65535", word, part);
+		return refuse_range(err, word, part);
 	}
 	if (digits && strspn(part, DIGITS "-") == strlen(part))
 		return refuse(err,
 			      "\"%s\": ranges are not taken; list the ports one by one, as "
-			      "separate words: 8001 8002 8003",
-			      word);
+			      "separate words: %lu %lu ...",
+			      word, strtoul(part, NULL, 10), strtoul(part, NULL, 10) + 1);
 	if (digits && strspn(part, DIGITS ",") == strlen(part))
 		return refuse(err, "\"%s\": write the ports as separate words, without commas",
 			      word);
+	if (!strcmp(word, part))
+		return refuse(err, "\"%s\" is no port number (plain decimal, 1–65535)", word);
 	return refuse(err, "\"%s\": \"%s\" is no port number (plain decimal, 1–65535)", word, part);
 }
 
@@ -138,8 +148,15 @@ int nb_address_part_parse(const char *word, const char *part, uint32_t *ret, str
 
 int nb_word_refuse_ipv6(const char *word, struct nb_error *err)
 {
-	if (!strpbrk(word, "[]") && !strstr(word, "::"))
+	const char *colons = strstr(word, "::");
+
+	if (!strpbrk(word, "[]") && !colons)
 		return 0;
+	/* "80::80" is a slip of the finger, "1::2" hardly an address */
+	if (colons && colons != word && strspn(word, DIGITS ":/tcpud") == strlen(word) &&
+	    strspn(word, DIGITS) == (size_t)(colons - word) && colons[2])
+		return refuse(err, "\"%s\": two colons in a row; write %.*s:%s", word,
+			      (int)(colons - word), word, colons + 2);
 	return refuse(err,
 		      "\"%s\": IPv6 is no target, because the kernel has no route_localnet for "
 		      "IPv6; make the service listen on 127.0.0.1, too, and write the port alone",

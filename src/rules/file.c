@@ -72,6 +72,11 @@ int nb_file_trust(const struct stat *st, struct nb_file_kind kind, const char *p
 				 path, (unsigned int)st->st_uid);
 		return place(err, path, r);
 	}
+	if (S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX)) {
+		r = nb_error_set(err, kind.status, EPERM, kind.code,
+				 "%s is a directory for everybody's files; name another one", path);
+		return place(err, path, r);
+	}
 	if (st->st_mode & (S_IWGRP | S_IWOTH)) {
 		r = nb_error_set(err, kind.status, EPERM, kind.code,
 				 "%s can be written by %s, who could open ports of this host with "

@@ -35,24 +35,13 @@ static int append(struct nb_engine_answer *answer, const cJSON *json)
 int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret)
 {
 	const char *socket = places && places->docker ? places->docker : SOCKET;
-	cJSON *list = NULL;
-	const cJSON *json;
 	struct stat st;
-	int r = nb_engine_get(NB_ENGINE_DOCKER, socket, "/networks", &list, ret);
+	int r = nb_engine_get(NB_ENGINE_DOCKER, socket, "/networks", append, ret);
 
 	if (r == -ENOENT && strcmp(socket, SOCKET) == 0 && stat(SNAP_SOCKET, &st) == 0)
 		snprintf(ret->why, sizeof(ret->why),
 			 "Docker does not answer at " SOCKET ", but the snap's does at " SNAP_SOCKET
 			 ": write \"docker\": \"unix://" SNAP_SOCKET
 			 "\" into the configuration (/etc/nat-bridge/config.json)");
-	if (r < 0)
-		return r;
-	cJSON_ArrayForEach(json, list)
-	{
-		r = append(ret, json);
-		if (r < 0)
-			break;
-	}
-	cJSON_Delete(list);
 	return r;
 }

@@ -120,12 +120,33 @@ static int word_transport(struct nb_engine_answer *answer, enum nb_engine engine
 	}
 }
 
-int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
+/* The elements of a JSON array, or -EPROTO. */
+static int append_all(const struct nb_http_answer *http,
+		      int (*append)(struct nb_engine_answer *answer, const cJSON *json),
+		      struct nb_engine_answer *answer)
+{
+	cJSON *list = cJSON_ParseWithLength(http->body, http->length);
+	int r = cJSON_IsArray(list) ? 0 : -EPROTO;
+	const cJSON *json;
+
+	if (r == 0) {
+		cJSON_ArrayForEach(json, list)
+		{
+			r = append(answer, json);
+			if (r < 0)
+				break;
+		}
+	}
+	cJSON_Delete(list);
+	return r;
+}
+
+int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
+		  int (*append)(struct nb_engine_answer *answer, const cJSON *json),
 		  struct nb_engine_answer *answer)
 {
 	const char *title = nb_engine_title(engine);
 	struct nb_http_answer http = { 0 };
-	cJSON *json = NULL;
 	char why[256];
 	int r = nb_http_get(socket, target, NB_ENGINE_WAIT_MS, &http, why, sizeof(why));
 
@@ -133,21 +154,14 @@ int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
 		return r;
 	if (r < 0)
 		return word_transport(answer, engine, r, socket, why);
-	if (http.status != 200) {
+	if (http.status != 200)
 		r = fail(answer, http.status == 404 ? -ENOSYS : -EPROTO,
 			 "%s answered %d to GET %s at %s", title, http.status, target, socket);
-		goto out;
-	}
-	json = cJSON_ParseWithLength(http.body, http.length);
-	if (!cJSON_IsArray(json)) {
-		r = fail(answer, -EPROTO, "%s gave an answer to GET %s at %s that is no list",
-			 title, target, socket);
-		goto out;
-	}
-	*ret = json;
-	json = NULL;
-out:
-	cJSON_Delete(json);
+	else
+		r = append_all(&http, append, answer);
+	if (http.status == 200 && r == -EPROTO)
+		fail(answer, r, "%s gave an answer to GET %s at %s that is no list", title, target,
+		     socket);
 	nb_http_answer_clear(&http);
 	return r;
 }

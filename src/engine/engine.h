@@ -11,10 +11,12 @@ int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer
 int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret);
 
 /*
- * GET a JSON array from the engine at @socket. On success *@ret is the array
- * (free with cJSON_Delete()); otherwise ret->why is filled and -errno returned.
+ * GET a JSON array from the engine at @socket and hand each of its elements to
+ * @append, a failure of which ends it. Otherwise answer->why is filled and -errno returned:
+ * -ENOENT, -ECONNREFUSED: nobody is there; -ENOSYS: it has no such interface.
  */
-int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
+int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
+		  int (*append)(struct nb_engine_answer *answer, const cJSON *json),
 		  struct nb_engine_answer *answer);
 
 /*

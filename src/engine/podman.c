@@ -30,24 +30,6 @@ static int append(struct nb_engine_answer *answer, const cJSON *json)
 				nb_engine_is_true(json, "internal"));
 }
 
-static int ask_service(const char *socket, struct nb_engine_answer *ret)
-{
-	cJSON *list = NULL;
-	const cJSON *json;
-	int r = nb_engine_get(NB_ENGINE_PODMAN, socket, "/v4.0.0/libpod/networks/json", &list, ret);
-
-	if (r < 0)
-		return r;
-	cJSON_ArrayForEach(json, list)
-	{
-		r = append(ret, json);
-		if (r < 0)
-			break;
-	}
-	cJSON_Delete(list);
-	return r;
-}
-
 /* A network's file. What cannot be read or understood is left out: Podman does the same. */
 static int read_file(int directory, const char *name, struct nb_engine_answer *ret)
 {
@@ -103,7 +85,9 @@ int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer
 {
 	const char *socket = places && places->podman ? places->podman : SOCKET;
 	const char *path = places && places->podman_networks ? places->podman_networks : NETWORKS;
-	int r = ask_service(socket, ret), files;
+	int r = nb_engine_get(NB_ENGINE_PODMAN, socket, "/v4.0.0/libpod/networks/json", append,
+			      ret);
+	int files;
 
 	if (r == 0 || r == -ENOMEM || r == -EPERM)
 		return r;

@@ -2,7 +2,6 @@
 /* Listeners. For connected sockets, which may be destroyed, see sockdiag.c. */
 #include <arpa/inet.h>
 #include <errno.h>
-#include <linux/inet_diag.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,6 +11,7 @@
 #include <sys/socket.h>
 
 #include "nat-bridge/listen.h"
+#include "sockdiag.h"
 
 /* An unconnected UDP socket is "closed". */
 static uint32_t states_of(uint8_t protocol)
@@ -86,17 +86,10 @@ static int dump(struct nb_netlink *nl, uint8_t family, uint8_t protocol, uint16_
 		struct nb_listener_list *list, struct nb_netlink_ack *ack)
 {
 	char buffer[256];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct inet_diag_req_v2 *query;
+	struct nlmsghdr *request = nb_sockdiag_request(buffer, family, protocol,
+						       states_of(protocol), port);
 	int r;
 
-	request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
-	request->nlmsg_flags = NLM_F_DUMP;
-	query = mnl_nlmsg_put_extra_header(request, sizeof(*query));
-	query->sdiag_family = family;
-	query->sdiag_protocol = protocol;
-	query->idiag_states = states_of(protocol);
-	query->id.idiag_sport = htons(port);
 	r = nb_netlink_ask(nl, NETLINK_SOCK_DIAG, request, collect, list, ack);
 	/* listeners come and go while a dump runs */
 	return r == -EINTR ? 0 : r;

@@ -92,23 +92,32 @@ static int collect(const struct nlmsghdr *message, void *data)
 	return append(dump->list, &found);
 }
 
-int nb_sockdiag_dump(struct nb_netlink *nl, uint8_t family, uint8_t protocol, uint16_t port,
-		     bool (*wanted)(const struct nb_socket *socket, const void *data),
-		     const void *data, struct nb_socket_list *list, struct nb_netlink_ack *ack)
+struct nlmsghdr *nb_sockdiag_request(char *buffer, uint8_t family, uint8_t protocol,
+				     uint32_t states, uint16_t port)
 {
-	struct dump dump = { .protocol = protocol, .wanted = wanted, .data = data, .list = list };
-	char buffer[256];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct inet_diag_req_v2 *query;
-	int r;
 
 	request->nlmsg_type = SOCK_DIAG_BY_FAMILY;
 	request->nlmsg_flags = NLM_F_DUMP;
 	query = mnl_nlmsg_put_extra_header(request, sizeof(*query));
 	query->sdiag_family = family;
 	query->sdiag_protocol = protocol;
-	query->idiag_states = states_of(protocol);
+	query->idiag_states = states;
 	query->id.idiag_sport = htons(port);
+	return request;
+}
+
+int nb_sockdiag_dump(struct nb_netlink *nl, uint8_t family, uint8_t protocol, uint16_t port,
+		     bool (*wanted)(const struct nb_socket *socket, const void *data),
+		     const void *data, struct nb_socket_list *list, struct nb_netlink_ack *ack)
+{
+	struct dump dump = { .protocol = protocol, .wanted = wanted, .data = data, .list = list };
+	char buffer[256];
+	struct nlmsghdr *request = nb_sockdiag_request(buffer, family, protocol,
+						       states_of(protocol), port);
+	int r;
+
 	r = nb_netlink_ask(nl, NETLINK_SOCK_DIAG, request, collect, &dump, ack);
 	/* these dumps are best effort anyway: sockets come and go while they run */
 	return r == -EINTR ? 0 : r;

@@ -14,6 +14,10 @@
 
 #include "nat-bridge/netlink.h"
 
+/* Make a dump request in @buffer (256 bytes): sockets in any of @states (bits), of @port or 0. */
+struct nlmsghdr *nb_sockdiag_request(char *buffer, uint8_t family, uint8_t protocol,
+				     uint32_t states, uint16_t port);
+
 /* An IPv4 flow's end, held by a socket of AF_INET or by an IPv4-mapped one of AF_INET6. */
 struct nb_socket {
 	uint32_t local; /* host byte order, as the next three */

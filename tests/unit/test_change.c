@@ -361,12 +361,7 @@ END_TEST
 
 static void add(Suite *suite, const char *name, const TTest *test)
 {
-	TCase *tcase = tcase_create(name);
-
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, dir_enter, teardown);
-	tcase_add_test(tcase, test);
-	suite_add_tcase(suite, tcase);
+	unit_add_between(suite, name, test, dir_enter, teardown);
 }
 
 int main(void)

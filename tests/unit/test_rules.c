@@ -355,12 +355,7 @@ END_TEST
 /* All tests here run in a directory of their own. */
 static void add(Suite *suite, const char *name, const TTest *test)
 {
-	TCase *tcase = tcase_create(name);
-
-	tcase_set_timeout(tcase, 60);
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, test);
-	suite_add_tcase(suite, tcase);
+	unit_add_between(suite, name, test, setup, teardown);
 }
 
 int main(void)

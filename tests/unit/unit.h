@@ -20,14 +20,21 @@ static inline int unit_run(Suite *suite)
 	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-/* One test case for one test function. */
-static inline void unit_add(Suite *suite, const char *name, const TTest *test)
+/* One test case for one test function, between @before and @after. */
+static inline void unit_add_between(Suite *suite, const char *name, const TTest *test,
+				    void (*before)(void), void (*after)(void))
 {
 	TCase *tcase = tcase_create(name);
 
 	tcase_set_timeout(tcase, 60);
+	tcase_add_checked_fixture(tcase, before, after);
 	tcase_add_test(tcase, test);
 	suite_add_tcase(suite, tcase);
+}
+
+static inline void unit_add(Suite *suite, const char *name, const TTest *test)
+{
+	unit_add_between(suite, name, test, NULL, NULL);
 }
 
 #endif

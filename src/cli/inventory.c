@@ -88,6 +88,10 @@ static int add_from_file(struct maker *maker, struct nb_resolver *resolver,
 			stored->link = nb_link_find(maker->links, stored->bridge);
 		}
 		judge(maker->state, stored);
+		/* this user may see neither the kernel nor, perhaps, the engine */
+		if (!maker->state && !resolution->count && stored->state &&
+		    strcmp(stored->state, "pending") == 0)
+			stored->state = NULL;
 	} while (++i < resolution->count);
 	return 0;
 }

@@ -210,6 +210,30 @@ static int collect_keys(struct nb_run *run, struct removal *removal)
 	return r < 0 ? nb_out_of_memory(run) : 0;
 }
 
+/* A bridge that stays and loses a network: its comment names those that stay. */
+static void rename_networks(const struct removal *removal, struct nb_desired *desired)
+{
+	struct nb_bridge *last = NULL;
+
+	for (size_t i = 0; i < removal->chosen_count; i++) {
+		struct nb_bridge *bridge = nb_bridge_find(&desired->bridges,
+							  removal->chosen[i]->bridge);
+
+		if (!bridge || bridge == last)
+			continue;
+		last = bridge;
+		bridge->comment[0] = '\0';
+		for (size_t j = 0; j < removal->inventory.count; j++) {
+			const struct nb_stored *stored = &removal->inventory.items[j];
+
+			if (!removal->is_chosen[j] && stored->mapping.enabled &&
+			    strcmp(stored->bridge, bridge->name) == 0 &&
+			    !nb_mapping_is_expired(&stored->mapping))
+				nb_comment_add_network(bridge->comment, &stored->mapping.network);
+		}
+	}
+}
+
 static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
 		 void *data)
 {
@@ -218,6 +242,7 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	if (nb_desired_from_state(desired, state, false) < 0)
 		return nb_out_of_memory(run);
 	nb_desired_drop(desired, &removal->keys);
+	rename_networks(removal, desired);
 	return 0;
 }
 

@@ -21,7 +21,7 @@ static uint32_t states_of(uint8_t protocol)
 
 static bool is_ipv6_only(const struct nlmsghdr *message)
 {
-	const struct nlattr *attr;
+	struct nlattr *attr;
 
 	mnl_attr_for_each(attr, message, sizeof(struct inet_diag_msg)) {
 		if (mnl_attr_get_type(attr) == INET_DIAG_SKV6ONLY &&

@@ -39,6 +39,19 @@ ok "a bridge with a name of its own" nb add custom 5432
 has "is reached" "$(docker_dial custom "$(docker_gateway custom)" 5432)" "other 172."
 has "list tells the bridge" "$(nb list --json custom)" '"bridge":*"br-custom"'
 
+# two names for one bridge: one element, which goes with the last of them
+ok "the same mapping under the interface's name" nb add iface:br-custom 5432
+out=$(nb add iface:br-custom 5433:5432 2>&1)
+nb add custom 5433:11434 >/dev/null 2>&1
+is "another target under the other name: refused" $? 1
+ok "it goes" nb remove br-custom 5433
+ok "one name goes" nb remove custom 5432
+is "check" "$(nb check)" "in sync"
+has "still reached" "$(docker_dial custom "$(docker_gateway custom)" 5432)" "other 172."
+ok "the other goes" nb remove br-custom 5432
+is "closed" "$(docker_dial custom "$(docker_gateway custom)" 5432)" ""
+is "check" "$(nb check)" "in sync"
+
 out=$(nb add br-custom 8080 2>&1)
 is "by its interface it works, too" $? 0
 has "with a hint at the name that lasts" "$out" "docker:custom"

@@ -139,13 +139,18 @@ static int parse_wait(const char *value, int64_t *ret)
 	return nb_duration_parse(with_unit, ret, NULL);
 }
 
+static void set_flag(struct nb_run *run, const struct option_row *row)
+{
+	*(bool *)((char *)&run->options + row->offset) = true;
+}
+
 static int set_value(struct nb_run *run, const struct option_row *row, const char *value)
 {
 	void *field = (char *)&run->options + row->offset;
 
 	switch (row->kind) {
 	case OPTION_FLAG:
-		*(bool *)field = true;
+		set_flag(run, row);
 		return 0;
 	case OPTION_TEXT:
 		if (!*value)
@@ -165,20 +170,20 @@ static int set_value(struct nb_run *run, const struct option_row *row, const cha
 static int parse_option(struct nb_run *run, int argc, char **argv, int *position, bool *given);
 
 /* "-nj" is "-n -j", "-nw5" is "-n -w 5". */
-static int parse_letters(struct nb_run *run, int argc, char **argv, int *position, bool *given)
+static int parse_letters(struct nb_run *run, int argc, char **argv, int *position, bool *given,
+			 const struct option_row *row)
 {
 	const char *word = argv[*position];
-	const struct option_row *row = find_letter(word[1]);
 	char rest[64] = "-";
 	char *one[2] = { rest, *position + 1 < argc ? argv[*position + 1] : NULL };
-	int first = 0, r = set_value(run, row, NULL);
+	int first = 0, r;
 
+	set_flag(run, row);
 	given[row - rows] = true;
 	if (strlen(word + 2) >= sizeof(rest) - 1)
 		return unknown(run, word);
 	strcpy(rest + 1, word + 2);
-	if (r == 0)
-		r = parse_option(run, one[1] ? 2 : 1, one, &first, given);
+	r = parse_option(run, one[1] ? 2 : 1, one, &first, given);
 	*position += first;
 	return r;
 }
@@ -203,7 +208,7 @@ static int parse_option(struct nb_run *run, int argc, char **argv, int *position
 		/* letters without an argument may stand together, and one with its argument */
 		row = find_letter(word[1]);
 		if (row && row->kind == OPTION_FLAG && word[2])
-			return parse_letters(run, argc, argv, position, given);
+			return parse_letters(run, argc, argv, position, given, row);
 		if (row && word[2])
 			value = word + 2;
 	}
@@ -213,10 +218,11 @@ static int parse_option(struct nb_run *run, int argc, char **argv, int *position
 	if (row->kind == OPTION_FLAG) {
 		if (value)
 			return usage(run, "--%s takes no argument", row->name);
-		return set_value(run, row, NULL);
+		set_flag(run, row);
+		return 0;
 	}
 	if (!value) {
-		if (*position + 1 >= argc)
+		if (*position + 1 >= argc || !argv[*position + 1])
 			return usage(run, "--%s needs an argument", row->name);
 		value = argv[++*position];
 	}

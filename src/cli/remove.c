@@ -194,15 +194,15 @@ static int collect_keys(struct nb_run *run, struct removal *removal)
 	struct nb_element_list staying = { 0 };
 	int r = collect_staying(removal, &staying);
 
-	for (size_t i = 0; r == 0 && i < removal->chosen_count; i++) {
-		const struct nb_stored *stored = removal->chosen[i];
+	for (size_t i = 0; r == 0 && i < removal->inventory.count; i++) {
+		const struct nb_stored *stored = &removal->inventory.items[i];
 		struct nb_element key = {
 			.port = stored->mapping.port,
 			.protocol = stored->mapping.protocol,
 		};
 
 		memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
-		if (stored->bridge[0] && !nb_element_find(&staying, &key))
+		if (removal->is_chosen[i] && stored->bridge[0] && !nb_element_find(&staying, &key))
 			r = nb_element_list_append(&removal->keys, &key);
 	}
 	nb_element_list_clear(&staying);
@@ -215,11 +215,11 @@ static void rename_networks(const struct removal *removal, struct nb_desired *de
 {
 	struct nb_bridge *last = NULL;
 
-	for (size_t i = 0; i < removal->chosen_count; i++) {
+	for (size_t i = 0; i < removal->inventory.count; i++) {
 		struct nb_bridge *bridge = nb_bridge_find(&desired->bridges,
-							  removal->chosen[i]->bridge);
+							  removal->inventory.items[i].bridge);
 
-		if (!bridge || bridge == last)
+		if (!removal->is_chosen[i] || !bridge || bridge == last)
 			continue;
 		last = bridge;
 		bridge->comment[0] = '\0';

@@ -277,7 +277,7 @@ static int read_body(struct talk *talk, const struct head *head, size_t start, s
 
 static int read_answer(struct talk *talk, struct nb_http_answer *ret)
 {
-	size_t start, length;
+	size_t start, length = 0;
 	struct head head;
 	int r = read_head(talk, &head, &start);
 

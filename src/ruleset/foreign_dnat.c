@@ -192,7 +192,7 @@ out:
 /* The value in an attribute of the kind that holds one. */
 static const struct nlattr *value_of(const struct nlattr *nest)
 {
-	const struct nlattr *attr;
+	struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, nest) {
 		if (mnl_attr_get_type(attr) == NFTA_DATA_VALUE)
@@ -203,7 +203,8 @@ static const struct nlattr *value_of(const struct nlattr *nest)
 
 static int read_element(struct dnat_reader *reader, const struct nlattr *element)
 {
-	const struct nlattr *attr, *key = NULL, *address = NULL;
+	const struct nlattr *key = NULL, *address = NULL;
+	struct nlattr *attr;
 	struct nb_foreign_dnat dnat = reader->map->rule;
 
 	mnl_attr_for_each_nested(attr, element) {
@@ -215,16 +216,16 @@ static int read_element(struct dnat_reader *reader, const struct nlattr *element
 	if (!address || mnl_attr_get_payload_len(address) < 4 ||
 	    *(const uint8_t *)mnl_attr_get_payload(address) != 127)
 		return 0;
-	dnat.table = strdup(dnat.table);
-	dnat.chain = strdup(dnat.chain);
 	if (reader->map->by_bridge && key)
 		get_name(mnl_attr_get_payload(key), mnl_attr_get_payload_len(key), dnat.bridge);
+	dnat.table = strdup(dnat.table);
+	dnat.chain = strdup(dnat.chain);
 	return append_dnat(reader->state, &dnat);
 }
 
 static int read_elements(const struct nlmsghdr *message, void *data)
 {
-	const struct nlattr *attr, *element;
+	struct nlattr *attr, *element;
 
 	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(attr) != NFTA_SET_ELEM_LIST_ELEMENTS)

@@ -140,8 +140,8 @@ START_TEST(every_way_to_send_a_body)
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n[1,2]",
 		"HTTP/1.1 200 OK\r\nserver: x\r\ncontent-length:5\r\n\r\n[1,2] and what is beyond",
 		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1,2]\r\n0\r\n\r\n",
-		"HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n"
-		"1;ext=1\r\n[\r\n3\r\n1,2\r\n1\r\n]\r\n0\r\nTrailer: x\r\n\r\n",
+		("HTTP/1.1 200 OK\r\ntransfer-encoding: Chunked\r\n\r\n"
+		 "1;ext=1\r\n[\r\n3\r\n1,2\r\n1\r\n]\r\n0\r\nTrailer: x\r\n\r\n"),
 	};
 
 	for (size_t i = 0; i < COUNT(answers); i++) {

@@ -110,21 +110,21 @@ is "the unit is active after a boot without any mapping" \
 ok "add for a bridge that comes later" inside nat-bridge add iface:br-app 11434
 is "it is pending" "$(live br-app)" pending
 must inside ip link add br-app type bridge
-ok "its bridge comes: live without anybody" poll 10 in_sync br-app
+ok "its bridge comes: live without anybody" poll 30 in_sync br-app
 must inside ip link delete br-app
 must inside ip link add br-app type bridge
-ok "and again when it is made anew" poll 10 in_sync br-app
+ok "and again when it is made anew" poll 30 in_sync br-app
 
 # --- 200 devices at once ---
 
-poll 10 settled
+poll 30 settled
 before=$(runs)
 for number in $(seq 200); do echo "link add many$number type bridge"; done >"$ROOT/many.batch"
 echo "link add br-last type bridge" >>"$ROOT/many.batch"
 ok "add for the last of many" inside nat-bridge add iface:br-last 80
 must inside ip -batch /many.batch
-ok "201 devices at once: the last one's mapping is live" poll 20 in_sync br-last
-poll 20 settled
+ok "201 devices at once: the last one's mapping is live" poll 30 in_sync br-last
+poll 30 settled
 count=$(($(runs) - before))
 ok "in few runs of apply ($count)" test "$count" -lt 50
 for number in $(seq 200); do echo "link delete many$number"; done >"$ROOT/many.batch"
@@ -146,18 +146,18 @@ docker_up
 image | inside docker import - box:1 >/dev/null || tap_bail "no image"
 must inside docker network create agents >/dev/null
 must inside docker run -d --name one --network agents box:1 /bin/sleep 600 >/dev/null
-ok "its network and a container come: live without anybody" poll 10 in_sync agents
+ok "its network and a container come: live without anybody" poll 30 in_sync agents
 
 # --- The firewall's own service ---
 
 for order in "nftables docker" "docker nftables"; do
 	for unit in $order; do
 		must inside systemctl restart "$unit"
-		ok "restart of $order: after $unit in sync" poll 20 in_sync agents
+		ok "restart of $order: after $unit in sync" poll 30 in_sync agents
 	done
 done
 must inside systemctl reload nftables
-ok "reload of nftables: in sync" poll 20 in_sync br-app
+ok "reload of nftables: in sync" poll 30 in_sync br-app
 before=$(inside nft list ruleset)
 must inside systemctl restart nat-bridge.service
 is "a restart of the unit changes nothing" "$(inside nft list ruleset)" "$before"
@@ -178,9 +178,9 @@ rm "$ROOT/etc/nat-bridge/rules.d/broken.json"
 is "nothing is live yet" "$(inside nft list tables | grep -c nat-bridge)" 0
 docker_up
 must inside docker start one >/dev/null
-ok "after the reboot Docker's bridge comes: live without anybody" poll 10 in_sync agents
+ok "after the reboot Docker's bridge comes: live without anybody" poll 30 in_sync agents
 must inside ip link add br-app type bridge
-ok "and the other one" poll 10 in_sync br-app
+ok "and the other one" poll 30 in_sync br-app
 score=$(inside systemd-analyze security --no-pager nat-bridge.service |
 	sed -n 's/.*exposure level for [^:]*: \([0-9]*\)\.\([0-9]\).*/\1\2/p')
 ok "systemd-analyze security: $score tenths, at most 20" test "${score:-99}" -le 20

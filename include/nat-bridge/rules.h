@@ -130,17 +130,20 @@ struct nb_preset_port {
 	uint8_t protocol;
 };
 
-#define NB_PRESET_PORTS 4
+#define NB_PRESET_PORTS	  4
+#define NB_PRESET_ALIASES 3
 struct nb_preset {
 	const char *name;
-	const char *title; /* "Ollama" */
-	const char *note;  /* what the service itself needs; one paragraph */
+	const char *aliases[NB_PRESET_ALIASES]; /* other names, then NULL if there is room */
+	const char *title;			/* "Ollama" */
+	const char *note;			/* what the service itself needs; one paragraph */
 	struct nb_preset_port ports[NB_PRESET_PORTS];
 	size_t port_count;
 };
 
 extern const struct nb_preset nb_presets[]; /* sorted by name */
 extern const size_t nb_preset_count;
+/* By its name or an alias; NULL: there is none. */
 const struct nb_preset *nb_preset_find(const char *name);
 
 /* /etc/nat-bridge/config.json; a missing file is the default. */

@@ -231,8 +231,8 @@ static int parse_option(struct nb_run *run, int argc, char **argv, int *position
 
 static int take_command(struct nb_run *run, const char *word)
 {
-	const char *names[16];
-	size_t nearest;
+	const char *names[32];
+	size_t nearest, count = 0;
 
 	run->command = nb_command_find(word);
 	if (run->command)
@@ -247,8 +247,11 @@ static int take_command(struct nb_run *run, const char *word)
 		return 0;
 	}
 	for (size_t i = 0; i < nb_command_count; i++)
-		names[i] = nb_commands[i].name;
-	nearest = nb_nearest(word, names, nb_command_count);
+		names[count++] = nb_commands[i].name;
+	for (size_t i = 0; i < nb_command_count; i++)
+		for (size_t j = 0; nb_commands[i].aliases[j]; j++)
+			names[count++] = nb_commands[i].aliases[j];
+	nearest = nb_nearest(word, names, count);
 	if (nearest != SIZE_MAX)
 		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 				    "unknown command '%.100s'; did you mean %s?", word,
@@ -325,14 +328,21 @@ static void print_services(FILE *out)
 
 	fputs("\nServices:", out);
 	for (size_t i = 0; i < nb_preset_count; i++) {
-		size_t length = strlen(nb_presets[i].name) + 1;
+		const struct nb_preset *preset = &nb_presets[i];
+		char names[(1 + NB_PRESET_ALIASES) * 36];
+		int length = snprintf(names, sizeof(names), " %s", preset->name);
 
-		if (column + length > 78) {
+		for (size_t j = 0; j < NB_PRESET_ALIASES && preset->aliases[j]; j++)
+			length += snprintf(names + length, sizeof(names) - (size_t)length, "%s%s",
+					   j ? ", " : " (", preset->aliases[j]);
+		if (preset->aliases[0])
+			length += snprintf(names + length, sizeof(names) - (size_t)length, ")");
+		if (column + (size_t)length > 78) {
 			fputs("\n ", out);
 			column = 1;
 		}
-		fprintf(out, " %s", nb_presets[i].name);
-		column += length;
+		fputs(names, out);
+		column += (size_t)length;
 	}
 	fputc('\n', out);
 }
@@ -360,5 +370,7 @@ void nb_options_print_help(const struct nb_command *command, FILE *out)
 		fprintf(out, "  %-8s %s\n", nb_commands[i].name, nb_commands[i].summary);
 	fputs("\nOptions of every command:\n", out);
 	print_options(NULL, out);
-	fputs("\nnat-bridge COMMAND --help says more. Manual: man 8 nat-bridge\n", out);
+	fputs("\nMost take -n, --dry-run, too: change nothing, print what would be done.\n"
+	      "nat-bridge COMMAND --help says more. Manual: man 8 nat-bridge\n",
+	      out);
 }

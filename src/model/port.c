@@ -146,7 +146,7 @@ int nb_port_parse(const char *word, struct nb_port_spec *ret, struct nb_error *e
 	if (!*word)
 		return refuse(err, "an empty word is no port; " FORM);
 	if (strlen(word) >= sizeof(body))
-		return refuse(err, "\"%.40s…\" is too long; " FORM, word);
+		return refuse(err, "\"%.40s...\" is too long; " FORM, word);
 	for (const char *c = word; *c; c++) {
 		if (*c <= ' ' || *c > '~')
 			return refuse(err,

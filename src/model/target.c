@@ -58,8 +58,26 @@ int nb_port_number_parse(const char *text, uint16_t *ret)
 static int refuse_range(struct nb_error *err, const char *word, const char *part)
 {
 	if (!strcmp(word, part))
-		return refuse(err, "%s is not in 1–65535", part);
-	return refuse(err, "\"%s\": %s is not in 1–65535", word, part);
+		return refuse(err, "%s is not in 1-65535", part);
+	return refuse(err, "\"%s\": %s is not in 1-65535", word, part);
+}
+
+/* "8000-8010" */
+static int refuse_ports(struct nb_error *err, const char *word, const char *part)
+{
+	char *behind;
+	unsigned long first = strtoul(part, &behind, 10);
+	unsigned long last = strtoul(behind + 1, &behind, 10);
+
+	if (*behind || !first || last <= first || last > 65535)
+		return refuse(err,
+			      "\"%s\": ranges are not taken; list the ports one by one, as "
+			      "separate words",
+			      word);
+	return refuse(err,
+		      "\"%s\": ranges are not taken; list the ports one by one, as separate "
+		      "words: %lu %lu%s",
+		      word, first, first + 1, last > first + 1 ? " ..." : "");
 }
 
 int nb_port_part_parse(const char *word, const char *part, uint16_t *ret, struct nb_error *err)
@@ -83,16 +101,13 @@ int nb_port_part_parse(const char *word, const char *part, uint16_t *ret, struct
 		return refuse_range(err, word, part);
 	}
 	if (digits && strspn(part, DIGITS "-") == strlen(part))
-		return refuse(err,
-			      "\"%s\": ranges are not taken; list the ports one by one, as "
-			      "separate words: %lu %lu ...",
-			      word, strtoul(part, NULL, 10), strtoul(part, NULL, 10) + 1);
+		return refuse_ports(err, word, part);
 	if (digits && strspn(part, DIGITS ",") == strlen(part))
 		return refuse(err, "\"%s\": write the ports as separate words, without commas",
 			      word);
 	if (!strcmp(word, part))
-		return refuse(err, "\"%s\" is no port number (plain decimal, 1–65535)", word);
-	return refuse(err, "\"%s\": \"%s\" is no port number (plain decimal, 1–65535)", word, part);
+		return refuse(err, "\"%s\" is no port number (plain decimal, 1-65535)", word);
+	return refuse(err, "\"%s\": \"%s\" is no port number (plain decimal, 1-65535)", word, part);
 }
 
 /* Four plain decimals. */
@@ -173,7 +188,7 @@ int nb_target_parse(const char *text, struct nb_target *ret, struct nb_error *er
 
 	if (strlen(text) >= sizeof(copy))
 		return refuse(err,
-			      "\"%.60s…\" is too long for a target; write ADDRESS:PORT such as "
+			      "\"%.60s...\" is too long for a target; write ADDRESS:PORT such as "
 			      "127.0.0.1:8080",
 			      text);
 	r = nb_word_refuse_ipv6(text, err);

@@ -63,8 +63,8 @@ static int read_mark(struct nb_scan *scan, const struct nb_scan_value *value, ui
 		memcpy(text, value->text, value->length);
 	if (!parse_mark(text, string, ret))
 		return nb_scan_fail(scan, value->line,
-				    "%.*s is no mark; write an integer in 1–4294967295, or a "
-				    "string in \"0x1\"–\"0xffffffff\"",
+				    "%.*s is no mark; write an integer in 1-4294967295, or a "
+				    "string in \"0x1\" to \"0xffffffff\"",
 				    value->length < 40 ? (int)value->length : 40, value->text);
 	return 0;
 }

@@ -8,6 +8,7 @@ import re
 import sys
 
 MOST_PORTS = 4  # NB_PRESET_PORTS
+MOST_ALIASES = 3  # NB_PRESET_ALIASES
 
 
 def refuse_repeated(pairs):
@@ -27,16 +28,21 @@ def parse_port(text):
 def read_preset(path):
     with open(path, encoding="utf-8") as stream:
         preset = json.load(stream, object_pairs_hook=refuse_repeated)
-    if not isinstance(preset, dict) or set(preset) != {"name", "title", "ports", "note"}:
-        raise ValueError("a preset has the keys name, title, ports and note")
+    keys = set(preset) - {"aliases"} if isinstance(preset, dict) else set()
+    if keys != {"name", "title", "ports", "note"}:
+        raise ValueError("a preset has the keys name, title, ports and note, and maybe aliases")
     for key in ("name", "title", "note"):
         if not isinstance(preset[key], str) or not preset[key].strip():
             raise ValueError(f"{key} must be a string that says something")
         if not preset[key].isprintable():
             raise ValueError(f"{key} must be one line")
+    aliases = preset.setdefault("aliases", [])
+    if not isinstance(aliases, list) or len(aliases) > MOST_ALIASES:
+        raise ValueError(f"aliases must be a list of at most {MOST_ALIASES}")
     # A name that begins with a letter can never be taken for a port.
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", preset["name"]):
-        raise ValueError("name must be small letters, digits and '-'")
+    for name in [preset["name"], *aliases]:
+        if not isinstance(name, str) or not re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name):
+            raise ValueError("a name must be small letters, digits and '-'")
     if os.path.basename(path) != preset["name"] + ".json":
         raise ValueError(f'the file must be called {preset["name"]}.json')
     if not isinstance(preset["ports"], list) or not 1 <= len(preset["ports"]) <= MOST_PORTS:
@@ -66,6 +72,9 @@ def write_table(stream, presets):
         ports = ", ".join(f"{{ {port}, IPPROTO_{protocol.upper()} }}"
                           for port, protocol in preset["ports"])
         stream.write("\t{\n")
+        if preset["aliases"]:
+            names = ", ".join(quote(name) for name in preset["aliases"])
+            stream.write(f"\t\t.aliases = {{ {names} }},\n")
         for key in ("name", "title", "note"):
             stream.write(f"\t\t.{key} = {quote(preset[key])},\n")
         stream.write(f"\t\t.ports = {{ {ports} }},\n")
@@ -84,7 +93,7 @@ def main():
         except (OSError, ValueError) as error:
             sys.exit(f"{path}: {error}")
     presets.sort(key=lambda preset: preset["name"])
-    names = [preset["name"] for preset in presets]
+    names = [name for preset in presets for name in (preset["name"], *preset["aliases"])]
     if len(set(names)) != len(names):
         sys.exit("two presets have one name")
     with open(sys.argv[1], "w", encoding="ascii") as stream:

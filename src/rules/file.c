@@ -67,21 +67,21 @@ int nb_file_trust(const struct stat *st, struct nb_file_kind kind, const char *p
 
 	if (st->st_uid != 0 && st->st_uid != geteuid()) {
 		r = nb_error_set(err, kind.status, EPERM, kind.code,
-				 "%s belongs to user %u, who could open ports of this host with "
-				 "it; chown root it, if you trust what is in it",
-				 path, (unsigned int)st->st_uid);
+				 "belongs to user %u, who could open ports of this host with it; "
+				 "chown root it, if you trust what is in it",
+				 (unsigned int)st->st_uid);
 		return place(err, path, r);
 	}
 	if (S_ISDIR(st->st_mode) && (st->st_mode & S_ISVTX)) {
 		r = nb_error_set(err, kind.status, EPERM, kind.code,
-				 "%s is a directory for everybody's files; name another one", path);
+				 "is a directory for everybody's files; name another one");
 		return place(err, path, r);
 	}
 	if (st->st_mode & (S_IWGRP | S_IWOTH)) {
 		r = nb_error_set(err, kind.status, EPERM, kind.code,
-				 "%s can be written by %s, who could open ports of this host with "
-				 "it; chmod go-w it, if you trust what is in it",
-				 path, st->st_mode & S_IWOTH ? "everybody" : "its group");
+				 "can be written by %s, who could open ports of this host with it; "
+				 "chmod go-w it, if you trust what is in it",
+				 st->st_mode & S_IWOTH ? "everybody" : "its group");
 		return place(err, path, r);
 	}
 	return 0;
@@ -96,7 +96,7 @@ static int refuse_type(const struct stat *st, struct nb_file_kind kind, const ch
 	int r;
 
 	r = nb_error_set(err, kind.status, EINVAL, kind.code,
-			 "%s is %s and no regular file; move it away", path, type);
+			 "is %s and no regular file; move it away", type);
 	return place(err, path, r);
 }
 
@@ -138,7 +138,7 @@ static int open_file(int directory, const char *name, struct nb_file_kind kind, 
 	if (fstatat(directory, name, &st, AT_SYMLINK_NOFOLLOW))
 		return -ENOENT;
 	number = nb_error_set(err, kind.status, ELOOP, kind.code,
-			      "%s is a symbolic link to nothing; mend or delete it", path);
+			      "is a symbolic link to nothing; mend or delete it");
 	return place(err, path, number);
 }
 
@@ -166,7 +166,7 @@ int nb_file_load(int directory, const char *name, struct nb_file_kind kind, cons
 		goto out;
 	if (st.st_size > (off_t)NB_FILE_MAX) {
 		r = nb_error_set(err, kind.status, EFBIG, kind.code,
-				 "%s is larger than 64 MiB; split it into several files", path);
+				 "is larger than 64 MiB; split it into several files");
 		place(err, path, r);
 		goto out;
 	}
@@ -183,7 +183,7 @@ int nb_file_load(int directory, const char *name, struct nb_file_kind kind, cons
 	}
 	if (length > st.st_size) {
 		r = nb_error_set(err, kind.status, EAGAIN, kind.code,
-				 "%s changed while it was read; repeat", path);
+				 "changed while it was read; repeat");
 		place(err, path, r);
 		goto out;
 	}

@@ -22,7 +22,7 @@ struct nb_file_kind {
 
 /*
  * Refuse what others than root and the caller can change. 0, or -EPERM with
- * @err about @path.
+ * @err about @path, which stands in its file alone: the message goes on from it.
  */
 int nb_file_trust(const struct stat *st, struct nb_file_kind kind, const char *path,
 		  struct nb_error *err);
@@ -36,7 +36,7 @@ int nb_file_trust(const struct stat *st, struct nb_file_kind kind, const char *p
 int nb_file_load(int directory, const char *name, struct nb_file_kind kind, const char *path,
 		 char **ret_text, size_t *ret_length, struct nb_error *err);
 
-/* "cannot VERB PATH: the file system is full; …" for the positive errno @number. */
+/* "cannot VERB PATH: the file system is full; ..." for the positive errno @number. */
 int nb_file_error(struct nb_error *err, struct nb_file_kind kind, int number, const char *verb,
 		  const char *path);
 

@@ -106,7 +106,7 @@ static int copy_string(struct nb_scan *scan, const struct nb_scan_value *value, 
 		buffer[value->length] = '\0';
 		return 0;
 	}
-	return nb_scan_fail(scan, value->line, "\"%.*s…\" is longer than %zu bytes", shown(value),
+	return nb_scan_fail(scan, value->line, "\"%.*s...\" is longer than %zu bytes", shown(value),
 			    value->text, size - 1);
 }
 
@@ -140,7 +140,7 @@ static int read_port(struct nb_scan *scan, const struct nb_scan_value *value,
 				    "\"%.*s\" is a string; write the number without quotes",
 				    shown(value), value->text);
 	if (value->type != NB_SCAN_NUMBER)
-		return nb_scan_fail(scan, value->line, "is %s, but must be a number in 1–65535",
+		return nb_scan_fail(scan, value->line, "is %s, but must be a number in 1-65535",
 				    type_name(value->type));
 	if (value->length < sizeof(text)) {
 		memcpy(text, value->text, value->length);
@@ -151,9 +151,9 @@ static int read_port(struct nb_scan *scan, const struct nb_scan_value *value,
 	if (memchr(value->text, '.', value->length) || memchr(value->text, 'e', value->length) ||
 	    memchr(value->text, 'E', value->length))
 		return nb_scan_fail(scan, value->line,
-				    "%.*s is not written as a plain integer in 1–65535",
+				    "%.*s is not written as a plain integer in 1-65535",
 				    shown(value), value->text);
-	return nb_scan_fail(scan, value->line, "%.*s is not in 1–65535", shown(value), value->text);
+	return nb_scan_fail(scan, value->line, "%.*s is not in 1-65535", shown(value), value->text);
 }
 
 static int read_protocol(struct nb_scan *scan, const struct nb_scan_value *value,
@@ -344,8 +344,8 @@ static int read_mapping(struct nb_scan *scan, unsigned int line, void *data)
 	parser->mapping_seen = 0;
 	if (!nb_scan_next_is(scan, NB_SCAN_OBJECT))
 		return nb_scan_fail(scan, line,
-				    "a mapping must be an object: { \"network\": …, "
-				    "\"port\": … }");
+				    "a mapping must be an object: { \"network\": ..., "
+				    "\"port\": ... }");
 	r = nb_scan_members(scan, read_member, parser);
 	if (!r && !(parser->mapping_seen & 1u << KEY_NETWORK))
 		r = nb_scan_fail(scan, line, "\"network\" is missing");
@@ -422,7 +422,7 @@ int nb_rules_parse(struct nb_rules_reading *reading, size_t file, const char *pa
 	if (!r && !nb_scan_next_is(&scan, NB_SCAN_OBJECT))
 		r = nb_scan_fail(&scan, scan.line,
 				 "the file must be an object: { \"version\": 1, "
-				 "\"mappings\": [ … ] }");
+				 "\"mappings\": [ ... ] }");
 	if (!r)
 		r = nb_scan_members(&scan, read_file_member, &parser);
 	if (!r)

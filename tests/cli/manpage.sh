@@ -108,6 +108,33 @@ page_services() {
 	section PORT | awk '/^Services:/ { on = 1; next } on && /^\.Li / { print $2 } ' | sort -u
 }
 
+aliases_of_services() {
+	/usr/bin/python3 -c '
+import json, sys
+for path in sys.argv[1:]:
+	with open(path) as file:
+		preset = json.load(file)
+	for alias in preset.get("aliases", []):
+		print(preset["name"], alias)' "$top"/rules/presets/*.json | sort -u
+}
+
+page_aliases_of_services() {
+	section PORT | awk '
+		/^Other names:/ { on = 1; next }
+		on && /^\.Cm / { alias[++n] = $2 }
+		on && /^\.Li / { for (; n > 0; n--) print $2, alias[n] }' | sort -u
+}
+
+# Every screen of --help fits a terminal.
+wide_help() {
+	local command
+
+	for command in '' $(help_commands); do
+		# shellcheck disable=SC2086 # no command is no word
+		"$NAT_BRIDGE" $command --help | awk 'length($0) > 80'
+	done
+}
+
 page_codes() {
 	section DIAGNOSTICS | sed -n 's/^\.It Li \([a-z-]*\).*/\1/p' | sort -u
 }
@@ -134,6 +161,8 @@ is "long options" "$(page_options)" "$(help_options)"
 is "short options" "$(page_letters)" "$(help_letters)"
 is "which command takes which option" "$(page_takers)" "$(help_takers)"
 is "services" "$(page_services)" "$(services)"
+is "other names of services" "$(page_aliases_of_services)" "$(aliases_of_services)"
+is "--help within 80 columns" "$(wide_help)" ""
 
 # An alias does what its command does.
 while read -r command alias; do

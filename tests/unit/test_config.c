@@ -104,6 +104,10 @@ START_TEST(presets)
 	ck_assert_uint_eq(nb_preset_find("ollama")->ports[0].port, 11434);
 	ck_assert_ptr_null(nb_preset_find("olama"));
 	ck_assert_ptr_null(nb_preset_find(""));
+	ck_assert_str_eq(nb_preset_find("mariadb")->name, "mysql");
+	ck_assert_str_eq(nb_preset_find("valkey")->name, "redis");
+	ck_assert_str_eq(nb_preset_find("postgres")->name, "postgresql");
+	ck_assert_str_eq(nb_preset_find("pg")->name, "postgresql");
 	for (size_t i = 0; i < nb_preset_count; i++) {
 		const struct nb_preset *preset = &nb_presets[i];
 		struct nb_port_spec spec;
@@ -111,6 +115,8 @@ START_TEST(presets)
 		ck_assert_ptr_eq(nb_preset_find(preset->name), preset);
 		ck_assert(!i || strcmp(nb_presets[i - 1].name, preset->name) < 0);
 		ck_assert_int_eq(nb_port_parse(preset->name, &spec, NULL), -EINVAL);
+		for (size_t j = 0; j < NB_PRESET_ALIASES && preset->aliases[j]; j++)
+			ck_assert_ptr_eq(nb_preset_find(preset->aliases[j]), preset);
 		ck_assert_str_ne(preset->title, "");
 		ck_assert_uint_gt(strlen(preset->note), 40);
 		ck_assert(preset->port_count >= 1 && preset->port_count <= NB_PRESET_PORTS);

@@ -165,10 +165,10 @@ static const struct invalid invalid_files[] = {
 	/* Port */
 	{ MAPPING("\n{ " NETWORK " }"), 2, "mappings[0]", "\"port\" is missing" },
 	{ MAPPING("{ " NETWORK ",\n\n\"port\": 0 }"), 3, "mappings[0].port",
-	  "0 is not in 1–65535" },
+	  "0 is not in 1-65535" },
 	{ MAPPING("{ " NETWORK ", \"port\": 65536 }"), 1, "mappings[0].port", "65536 is not in" },
 	{ MAPPING("{ " NETWORK ", \"port\": 70000 }"), 1, "mappings[0].port",
-	  "70000 is not in 1–65535" },
+	  "70000 is not in 1-65535" },
 	{ MAPPING("{ " NETWORK ", \"port\": 99999999999999999999 }"), 1, "mappings[0].port",
 	  "not in" },
 	{ MAPPING("{ " NETWORK ", \"port\": -1 }"), 1, "mappings[0].port", "-1 is not in" },

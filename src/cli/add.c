@@ -16,6 +16,7 @@
 
 struct addition {
 	struct nb_network network;
+	struct nb_state guards; /* read if the engine is silent: they know where its networks are */
 	struct nb_resolver resolver;
 	const struct nb_resolution *bridges; /* what the network is now */
 	struct nb_port_spec *specs;
@@ -30,6 +31,7 @@ struct addition {
 static void clear(struct addition *addition)
 {
 	nb_resolver_clear(&addition->resolver);
+	nb_state_clear(&addition->guards);
 	free(addition->specs);
 	nb_mapping_list_clear(&addition->mappings);
 	nb_element_list_clear(&addition->keys);
@@ -155,6 +157,30 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	return r;
 }
 
+/* What is live knows a network's bridges when its engine does not answer. */
+static int read_guards(struct nb_run *run, struct addition *addition)
+{
+	static const struct nb_element_list no_keys;
+	int64_t deadline = nb_monotonic_ms() + 5000;
+	const struct nb_engine_answer *answer;
+	int r;
+
+	if (addition->network.engine == NB_ENGINE_IFACE)
+		return 0;
+	answer = nb_ask_engine(run, addition->network.engine);
+	if (!answer)
+		return nb_out_of_memory(run);
+	if (answer->known)
+		return 0;
+	do {
+		nb_state_clear(&addition->guards);
+		r = nb_state_read(run->nl, run->config.mark, &no_keys, 0, &addition->guards,
+				  &run->error);
+	} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
+	addition->resolver.bridges = &addition->guards.bridges;
+	return r;
+}
+
 /* Which network, which bridges, and may they? */
 static int resolve(struct nb_run *run, struct addition *addition, struct nb_link_list *links)
 {
@@ -167,6 +193,9 @@ static int resolve(struct nb_run *run, struct addition *addition, struct nb_link
 	if (r < 0)
 		return r;
 	addition->resolver = (struct nb_resolver){ .run = run, .links = links };
+	r = read_guards(run, addition);
+	if (r < 0)
+		return r;
 	bridges = addition->bridges = nb_resolve(&addition->resolver, &addition->network);
 	if (!bridges)
 		return nb_out_of_memory(run);

@@ -253,6 +253,8 @@ void nb_advise(struct nb_run *run, const struct nb_network *network,
 
 bool nb_mapping_is_expired(const struct nb_mapping *mapping);
 int nb_out_of_memory(struct nb_run *run);
+/* Warn of an invalid file: "FILE:LINE: message", and what follows from it. */
+void nb_warn_invalid(struct nb_run *run, const struct nb_rule_file *file, const char *so);
 /* Warn of each invalid file; fail with its error if it may hold one of the keys. */
 int nb_warn_invalid_files(struct nb_run *run, const struct nb_network *network,
 			  const struct nb_port_spec *specs, size_t count);

@@ -68,6 +68,19 @@ bool nb_mapping_is_expired(const struct nb_mapping *mapping)
 	return mapping->until && mapping->until * 1000 <= nb_now_ms();
 }
 
+void nb_warn_invalid(struct nb_run *run, const struct nb_rule_file *file, const char *so)
+{
+	const struct nb_error *error = file->error;
+
+	if (error->line)
+		nb_warn(&run->warnings, "%s:%u: %s%s", error->file, error->line, error->message,
+			so);
+	else if (strstr(error->message, error->file))
+		nb_warn(&run->warnings, "%s%s", error->message, so);
+	else
+		nb_warn(&run->warnings, "%s: %s%s", error->file, error->message, so);
+}
+
 int nb_warn_invalid_files(struct nb_run *run, const struct nb_network *network,
 			  const struct nb_port_spec *specs, size_t count)
 {
@@ -82,8 +95,7 @@ int nb_warn_invalid_files(struct nb_run *run, const struct nb_network *network,
 			run->error = *file->error;
 			return -EINVAL;
 		}
-		nb_warn(&run->warnings, "%s:%u: %s (the file is left out)", file->error->file,
-			file->error->line, file->error->message);
+		nb_warn_invalid(run, file, " (the file is left out)");
 	}
 	return 0;
 }

@@ -33,8 +33,7 @@ int nb_wanted_require_valid(struct nb_run *run)
 		const struct nb_rule_file *file = &run->rules.files[i];
 
 		if (!file->valid && file != first)
-			nb_warn(&run->warnings, "%s:%u: %s", file->error->file, file->error->line,
-				file->error->message);
+			nb_warn_invalid(run, file, "");
 	}
 	run->error = *first->error;
 	run->error.status = NB_STATUS_USAGE;

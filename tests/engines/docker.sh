@@ -141,6 +141,12 @@ has "daemon killed: its container still reaches the service" \
 	"$(probe_of "sleep 600" --timeout 1.25 --tries 4 "tcp:$agents:11434")" answered
 ok "daemon killed: apply" nb apply
 ok "daemon killed: a port more, of a network by its interface" nb add br-custom 8080
+nb add docker:agents 5432 >"$T/out" 2>"$T/err"
+is "daemon killed: a port more of a network that is live already" "$(cat "$T/out")" \
+	"added docker:agents 5432/tcp -> 127.0.0.1:5432"
+has "with a warning" "$(cat "$T/err")" "Docker does not answer"
+has "is reached" "$(probe_of "sleep 600" --timeout 1.25 --tries 4 "tcp:$agents:5432")" answered
+ok "and goes" nb remove agents 5432
 ok "daemon killed: remove by name" nb remove agents 11434
 is "the killed daemon's container is cut off" \
 	"$(probe_of "sleep 600" "tcp:$agents:11434")" refused

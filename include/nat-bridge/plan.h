@@ -52,7 +52,7 @@ struct nb_link_step {
 
 /* One difference between desired and state, for `check`. */
 struct nb_finding {
-	char what[320];
+	char what[512];
 	char network[NB_NETWORK_SIZE]; /* or "" */
 	char mend[160];
 };

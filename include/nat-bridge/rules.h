@@ -60,10 +60,30 @@ int nb_rules_read_about(const char *directory, const struct nb_rules_about *abou
 const struct nb_rule_file *nb_rules_invalid(const struct nb_rules *rules);
 
 /*
- * Might the invalid file @file hold the key? Decided by its text (the
- * network's name and the port's digits both occur in it), because an invalid
- * file has no mappings that one could ask. Port 0 stands for any.
+ * What an invalid file might hold. It has no mappings that one could ask, so its text decides
+ * (the network's name and the port's digits both occur in it), or its name (`add` made it for
+ * the key). Keys are asked for quickest in the order of their networks.
  */
+struct nb_mentions {
+	const char *file; /* its base name; borrowed */
+	bool anything;	  /* it cannot be read */
+	char *text;
+	size_t length;
+	uint8_t ports[8192];		    /* a bit for each number in it */
+	char network[NB_NETWORK_NAME_SIZE]; /* searched for last, */
+	bool searched;
+	bool found; /* and with what result */
+};
+
+/* -ENOMEM on failure. @ret is zeroed first; free with nb_mentions_clear(). */
+int nb_mentions_read(const struct nb_rules *rules, const struct nb_rule_file *file,
+		     struct nb_mentions *ret);
+/* Port 0 stands for any. */
+bool nb_mentions_key(struct nb_mentions *mentions, const struct nb_network *network,
+		     uint8_t protocol, uint16_t port);
+void nb_mentions_clear(struct nb_mentions *mentions);
+
+/* The same for one question, of either protocol. */
 bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rule_file *file,
 			       const struct nb_network *network, uint16_t port);
 

@@ -79,6 +79,8 @@ void nb_bridge_list_clear(struct nb_bridge_list *list);
 bool nb_comment_has_network(const char *comment, const struct nb_network *network);
 /* Append a network to a bridge's comment unless it is there or has no room. */
 void nb_comment_add_network(char *comment, const struct nb_network *network);
+/* The networks that a bridge's comment names, from *@position (0 at first) on; false: no more. */
+bool nb_comment_next_network(const char *comment, size_t *position, struct nb_network *ret);
 /* The first network that a bridge's comment names; false if it names none. */
 bool nb_comment_first_network(const char *comment, struct nb_network *ret);
 uint32_t nb_comment_previous(const char *comment); /* 0 if it does not say */

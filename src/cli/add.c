@@ -23,7 +23,8 @@ struct addition {
 	size_t spec_count;
 	struct nb_mapping_list mappings;
 	struct nb_element_list keys;
-	struct nb_change *change; /* NULL: no rule file is written */
+	const struct nb_element_list *keys_asked; /* NULL: everything that is live */
+	struct nb_change *change;		  /* NULL: no rule file is written */
 	bool staged;
 	char vanished[NB_IFNAME_SIZE]; /* the bridge went away while it was mapped */
 };
@@ -50,6 +51,23 @@ static int conflict(struct nb_run *run, const struct nb_mapping *mapping,
 			    nb_target_format(have, target), where);
 }
 
+static int conflict_with_file(struct nb_run *run, const struct nb_mapping *mapping,
+			      const struct nb_mapping *have)
+{
+	char place[NB_PLACE_SIZE];
+
+	nb_mapping_place(run, have, place);
+	if (mapping->runtime)
+		nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "conflict",
+			     "port %u/%s of this network is in a rule file (%s): without "
+			     "--runtime, or remove it first",
+			     mapping->port, nb_protocol_name(mapping->protocol), place);
+	else
+		conflict(run, mapping, &have->target, place);
+	nb_error_at(run, have);
+	return -EEXIST;
+}
+
 /* What the rule files say of the keys: conflicts, and what is kept of an older entry. */
 static int compare_with_files(struct nb_run *run, struct addition *addition)
 {
@@ -60,16 +78,10 @@ static int compare_with_files(struct nb_run *run, struct addition *addition)
 
 		if (!have)
 			continue;
-		if (!nb_target_equal(&have->target, &mapping->target) &&
-		    !nb_mapping_is_expired(have) && !run->options.replace)
-			return conflict(run, mapping, &have->target,
-					run->rules.files[have->file].name);
-		if (mapping->runtime && !nb_mapping_is_expired(have))
-			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "conflict",
-					    "port %u/%s of this network is in %s: without "
-					    "--runtime, or remove it first",
-					    mapping->port, nb_protocol_name(mapping->protocol),
-					    run->rules.files[have->file].name);
+		if (!nb_mapping_is_expired(have) &&
+		    (mapping->runtime ||
+		     (!run->options.replace && !nb_target_equal(&have->target, &mapping->target))))
+			return conflict_with_file(run, mapping, have);
 		if (have->comment && !mapping->comment) {
 			mapping->comment = strdup(have->comment);
 			if (!mapping->comment)
@@ -100,33 +112,73 @@ static int check_dnat(struct nb_run *run, const struct nb_state *state, const ch
 	return 0;
 }
 
-/* What the kernel has of a key that no rule file explains. */
-static int compare_with_kernel(struct nb_run *run, const struct nb_state *state, const char *bridge,
+/*
+ * The runtime mapping @have of another network has the key on the same bridge. Its element has
+ * room for one mark, so it gives way to a rule file's mapping, and two do not go together.
+ */
+static int take_over_runtime(struct nb_run *run, struct addition *addition,
+			     const struct nb_state *state, const struct nb_mapping *mapping,
+			     const struct nb_element *have, const struct nb_network *network)
+{
+	char name[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
+
+	nb_network_format(network, name);
+	if (mapping->runtime || !nb_target_equal(&have->target, &mapping->target))
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "conflict",
+				    "port %u/%s of %s leads to %s for %s (runtime), which is the "
+				    "same bridge: remove that first, or dial another port",
+				    mapping->port, nb_protocol_name(mapping->protocol),
+				    have->bridge, nb_target_format(&have->target, target), name);
+	/* has that network other mappings there? The guard's comment depends on it */
+	addition->keys_asked = NULL;
+	if (state->partial)
+		return -EAGAIN;
+	nb_warn(&run->warnings,
+		"the runtime mapping of %u/%s for %s, which is the same bridge, is this one now",
+		mapping->port, nb_protocol_name(mapping->protocol), name);
+	return 0;
+}
+
+/* What the kernel has of a key, and no rule file explains. */
+static int compare_with_kernel(struct nb_run *run, struct addition *addition,
+			       const struct nb_state *state, const char *bridge,
 			       const struct nb_mapping *mapping)
 {
 	struct nb_element key = { .protocol = mapping->protocol, .port = mapping->port };
 	const struct nb_element *have;
+	struct nb_network network;
+	bool runtime, external;
 
 	strcpy(key.bridge, bridge);
 	have = nb_element_find(&state->targets, &key);
-	if (!have || run->options.replace || nb_target_equal(&have->target, &mapping->target))
+	if (!have)
+		return 0;
+	runtime = nb_comment_is_runtime(have->comment, &network, &external);
+	if (runtime && nb_network_compare(&network, &mapping->network) != 0)
+		return take_over_runtime(run, addition, state, mapping, have, &network);
+	if (run->options.replace || nb_target_equal(&have->target, &mapping->target))
 		return 0;
 	/* an entry that has expired in its file may be replaced; so may one that is ours to mend */
-	if (nb_rules_find(&run->rules, &mapping->network, mapping->protocol, mapping->port))
+	if (!runtime &&
+	    nb_rules_find(&run->rules, &mapping->network, mapping->protocol, mapping->port))
 		return 0;
-	return conflict(run, mapping, &have->target, "in the kernel");
+	return conflict(run, mapping, &have->target,
+			runtime ? "a runtime mapping" : "in the kernel");
 }
 
-static int build_bridge(struct nb_run *run, const struct nb_state *state,
-			struct nb_desired *desired, const struct addition *addition,
+static int build_bridge(struct nb_resolver *resolver, const struct nb_state *state,
+			struct nb_desired *desired, struct addition *addition,
 			const struct nb_resolved *resolved)
 {
+	struct nb_run *run = resolver->run;
 	int r = check_dnat(run, state, resolved->bridge);
 
 	for (size_t i = 0; r == 0 && i < addition->mappings.count; i++) {
 		const struct nb_mapping *mapping = &addition->mappings.items[i];
 
-		r = compare_with_kernel(run, state, resolved->bridge, mapping);
+		r = nb_share_bridge(resolver, resolved, mapping, desired);
+		if (r == 0)
+			r = compare_with_kernel(run, addition, state, resolved->bridge, mapping);
 		if (r < 0)
 			return r;
 		r = resolved->present ? nb_desired_add(desired, resolved->bridge, mapping)
@@ -140,7 +192,12 @@ static int build_bridge(struct nb_run *run, const struct nb_state *state,
 static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
 		 void *data)
 {
-	const struct addition *addition = data;
+	struct addition *addition = data;
+	struct nb_resolver resolver = {
+		.run = run,
+		.links = &state->links,
+		.bridges = &state->bridges,
+	};
 	int r = 0;
 
 	if (!run->options.runtime)
@@ -153,7 +210,8 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 		nb_desired_drop(desired, &addition->keys);
 	}
 	for (size_t i = 0; r == 0 && i < addition->bridges->count; i++)
-		r = build_bridge(run, state, desired, addition, &addition->bridges->items[i]);
+		r = build_bridge(&resolver, state, desired, addition, &addition->bridges->items[i]);
+	nb_resolver_clear(&resolver);
 	return r;
 }
 
@@ -327,14 +385,16 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 		.build = build,
 		.commit = commit,
 		.data = addition,
-		/* without a rules directory it takes a look at everything that is live */
-		.keys = run->rules.present || run->options.runtime ? &addition->keys : NULL,
+		.keys = &addition->keys_asked,
 		.read_flags = NB_READ_DNAT,
 	};
 	struct nb_outcome outcome = { 0 };
 	struct nb_error ignored;
 	int files = stage(run, addition), r;
 
+	/* without a rules directory it takes a look at everything that is live */
+	if (run->rules.present || run->options.runtime)
+		addition->keys_asked = &addition->keys;
 	if (files < 0)
 		return files;
 	r = nb_transact(run, &goal, &outcome, &report->script);

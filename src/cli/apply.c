@@ -25,9 +25,11 @@ static void warn_left_out(struct nb_run *run, const struct nb_wanted *wanted, in
 		nb_wanted_require_valid(run);
 		*status = NB_STATUS_PARTIAL;
 	} else if (wanted->refused_count) {
-		nb_error_set(&run->error, NB_STATUS_PARTIAL, 0, "external",
-			     "%zu mapping%s refused and left out", wanted->refused_count,
-			     wanted->refused_count == 1 ? " was" : "s were");
+		run->error = wanted->refusal;
+		run->error.status = NB_STATUS_PARTIAL;
+		nb_error_prefix(&run->error, "%zu mapping%s refused and left out",
+				wanted->refused_count,
+				wanted->refused_count == 1 ? " was" : "s were; the first");
 		*status = NB_STATUS_PARTIAL;
 	}
 }

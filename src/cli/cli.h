@@ -145,7 +145,9 @@ struct nb_goal {
 	void *data;
 	/* Called when the kernel has it, before signals are let in again; a failure undoes. */
 	int (*commit)(struct nb_run *run, void *data);
-	const struct nb_element_list *keys; /* NULL: read everything; else sorted */
+	/* What to ask for; NULL, or pointing to NULL: everything; else sorted. @build may widen it and
+	 * return -EAGAIN. */
+	const struct nb_element_list *const *keys;
 	unsigned int read_flags;
 	bool forward_only;
 };
@@ -195,6 +197,7 @@ struct nb_resolver {
 const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 				       const struct nb_network *network);
 void nb_resolver_clear(struct nb_resolver *resolver);
+bool nb_resolution_has(const struct nb_resolution *resolution, const char *bridge);
 
 /* May this bridge carry the mapping? Fills run->error (status FAILED) if not. */
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,
@@ -226,6 +229,7 @@ struct nb_stored {
 	char bridge[NB_IFNAME_SIZE];	   /* what the network resolves to, "" = nothing */
 	const struct nb_link *link;	   /* the bridge's device, NULL = absent */
 	const struct nb_element *accepted; /* what the kernel has of it, or NULL */
+	bool owns_key; /* what the kernel has of the key is there for this one */
 };
 
 struct nb_inventory {
@@ -252,6 +256,21 @@ void nb_advise(struct nb_run *run, const struct nb_network *network,
 	       const struct nb_mapping_list *mappings);
 
 bool nb_mapping_is_expired(const struct nb_mapping *mapping);
+/* Enabled, and not over: it asks for something in the kernel. */
+bool nb_mapping_is_in_force(const struct nb_mapping *mapping);
+
+/* Say in run->error (its message stands) where the mapping of a rule file is. */
+void nb_error_at(struct nb_run *run, const struct nb_mapping *mapping);
+/* "FILE:LINE" of a rule file's mapping; returns @buffer, which holds NB_PLACE_SIZE bytes. */
+#define NB_PLACE_SIZE 224
+const char *nb_mapping_place(const struct nb_run *run, const struct nb_mapping *mapping,
+			     char *buffer);
+/*
+ * What other networks than @mapping's ask of the same key on this bridge, by the rule files:
+ * it goes to @desired beside it. Fails (status FAILED) if the two do not go together.
+ */
+int nb_share_bridge(struct nb_resolver *resolver, const struct nb_resolved *on,
+		    const struct nb_mapping *mapping, struct nb_desired *desired);
 int nb_out_of_memory(struct nb_run *run);
 /* Warn of an invalid file: "FILE:LINE: message", and what follows from it. */
 void nb_warn_invalid(struct nb_run *run, const struct nb_rule_file *file, const char *so);

@@ -17,6 +17,20 @@ static bool is_live(const struct nb_state *state, const struct nb_stored *stored
 	       stored->link->route_localnet == 1 && nb_bridge_find(&state->bridges, stored->bridge);
 }
 
+static bool is_runtime(const struct nb_element *element)
+{
+	struct nb_network network;
+	bool external;
+
+	return element && nb_comment_is_runtime(element->comment, &network, &external);
+}
+
+/* The kernel ends it within the two seconds that are no drift. */
+static bool is_ending(const struct nb_element *element)
+{
+	return element->expires && element->expires < nb_now_ms() + 2000;
+}
+
 static void judge(const struct nb_state *state, struct nb_stored *stored)
 {
 	const struct nb_mapping *mapping = &stored->mapping;
@@ -25,19 +39,27 @@ static void judge(const struct nb_state *state, struct nb_stored *stored)
 		.protocol = mapping->protocol,
 		.target = mapping->target,
 	};
-	const struct nb_element *target = NULL;
+	const struct nb_element *target = NULL, *any = NULL;
 
 	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
 	if (state && stored->bridge[0]) {
 		target = nb_element_find_exact(&state->targets, &key);
 		stored->accepted = nb_element_find_exact(&state->accepted, &key);
+		any = nb_element_find(&state->targets, &key);
+	}
+	stored->owns_key = stored->bridge[0];
+	if (!mapping->runtime && is_runtime(any)) {
+		/* somebody's runtime mapping has the key; what asks for nothing leaves it alone */
+		stored->owns_key = nb_mapping_is_in_force(mapping);
+		stored->accepted = NULL;
+		target = any = NULL;
 	}
 	if (strcmp(stored->origin, "kernel") == 0)
 		stored->state = "drift";
 	else if (!mapping->enabled)
-		stored->state = target ? "drift" : "disabled";
+		stored->state = any ? "drift" : "disabled";
 	else if (nb_mapping_is_expired(mapping))
-		stored->state = "expired";
+		stored->state = any && !is_ending(any) ? "drift" : "expired";
 	else if (!stored->link)
 		stored->state = "pending";
 	else if (state)
@@ -129,7 +151,7 @@ static int add_from_kernel(struct maker *maker, const struct nb_element *element
 	return 0;
 }
 
-/* Keys of file mappings, to tell which elements only the kernel has. */
+/* The keys that rule files explain, to tell which elements only the kernel has. */
 static int collect_keys(const struct maker *maker, struct nb_element_list *keys)
 {
 	for (size_t i = 0; i < maker->count; i++) {
@@ -138,6 +160,8 @@ static int collect_keys(const struct maker *maker, struct nb_element_list *keys)
 			.protocol = maker->items[i].mapping.protocol,
 		};
 
+		if (!maker->items[i].owns_key)
+			continue;
 		memcpy(key.bridge, maker->items[i].bridge, sizeof(key.bridge));
 		if (nb_element_list_append(keys, &key) < 0)
 			return -ENOMEM;

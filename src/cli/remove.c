@@ -168,46 +168,52 @@ static int choose(struct nb_run *run, struct removal *removal)
 	return 0;
 }
 
-/* What of the kernel other networks on the same bridges still ask for; sorted. */
-static int collect_staying(const struct removal *removal, struct nb_element_list *staying)
+static struct nb_element key_of(const struct nb_stored *stored)
 {
-	for (size_t i = 0; i < removal->inventory.count; i++) {
-		const struct nb_stored *stored = &removal->inventory.items[i];
-		struct nb_element key = {
-			.port = stored->mapping.port,
-			.protocol = stored->mapping.protocol,
-		};
+	struct nb_element key = {
+		.target = stored->mapping.target,
+		.port = stored->mapping.port,
+		.protocol = stored->mapping.protocol,
+	};
 
-		if (removal->is_chosen[i] || !stored->bridge[0] || !stored->mapping.enabled ||
-		    nb_mapping_is_expired(&stored->mapping))
-			continue;
-		memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
-		if (nb_element_list_append(staying, &key) < 0)
-			return -ENOMEM;
-	}
-	nb_element_list_sort(staying);
-	return 0;
+	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
+	return key;
 }
 
 static int collect_keys(struct nb_run *run, struct removal *removal)
 {
-	struct nb_element_list staying = { 0 };
-	int r = collect_staying(removal, &staying);
+	for (size_t i = 0; i < removal->chosen_count; i++) {
+		const struct nb_element key = key_of(removal->chosen[i]);
 
-	for (size_t i = 0; r == 0 && i < removal->inventory.count; i++) {
-		const struct nb_stored *stored = &removal->inventory.items[i];
-		struct nb_element key = {
-			.port = stored->mapping.port,
-			.protocol = stored->mapping.protocol,
-		};
-
-		memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
-		if (removal->is_chosen[i] && stored->bridge[0] && !nb_element_find(&staying, &key))
-			r = nb_element_list_append(&removal->keys, &key);
+		if (removal->chosen[i]->owns_key &&
+		    nb_element_list_append(&removal->keys, &key) < 0)
+			return nb_out_of_memory(run);
 	}
-	nb_element_list_clear(&staying);
 	nb_element_list_sort(&removal->keys);
-	return r < 0 ? nb_out_of_memory(run) : 0;
+	return 0;
+}
+
+/* What other networks on the same bridges still ask for stays, with the life that they gave it. */
+static int keep_shared(const struct removal *removal, const struct nb_state *state,
+		       struct nb_desired *desired)
+{
+	for (size_t i = 0; i < removal->inventory.count; i++) {
+		const struct nb_stored *stored = &removal->inventory.items[i];
+		const struct nb_element key = key_of(stored);
+		int r;
+
+		if (removal->is_chosen[i] || !stored->bridge[0] ||
+		    !nb_mapping_is_in_force(&stored->mapping) ||
+		    !nb_element_find(&removal->keys, &key) ||
+		    !nb_element_find_exact(&state->targets, &key))
+			continue;
+		r = stored->link
+			    ? nb_desired_add(desired, stored->bridge, &stored->mapping)
+			    : nb_desired_add_pending(desired, stored->bridge, &stored->mapping);
+		if (r < 0)
+			return -ENOMEM;
+	}
+	return 0;
 }
 
 /* A bridge that stays and loses a network: its comment names those that stay. */
@@ -226,9 +232,8 @@ static void rename_networks(const struct removal *removal, struct nb_desired *de
 		for (size_t j = 0; j < removal->inventory.count; j++) {
 			const struct nb_stored *stored = &removal->inventory.items[j];
 
-			if (!removal->is_chosen[j] && stored->mapping.enabled &&
-			    strcmp(stored->bridge, bridge->name) == 0 &&
-			    !nb_mapping_is_expired(&stored->mapping))
+			if (!removal->is_chosen[j] && strcmp(stored->bridge, bridge->name) == 0 &&
+			    nb_mapping_is_in_force(&stored->mapping))
 				nb_comment_add_network(bridge->comment, &stored->mapping.network);
 		}
 	}
@@ -242,6 +247,8 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	if (nb_desired_from_state(desired, state, false) < 0)
 		return nb_out_of_memory(run);
 	nb_desired_drop(desired, &removal->keys);
+	if (keep_shared(removal, state, desired) < 0)
+		return nb_out_of_memory(run);
 	rename_networks(removal, desired);
 	return 0;
 }

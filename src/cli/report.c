@@ -55,16 +55,19 @@ static void print_warnings(const struct nb_run *run)
 
 static void print_error(const struct nb_error *error)
 {
+	const char *slash = strrchr(error->file, '/');
+	const char *name = slash ? slash + 1 : error->file;
+
 	fputs("nat-bridge: ", stderr);
 	/* "/etc/passwd belongs to ..." names it well enough */
-	if (error->file[0] && (error->line || !strstr(error->message, error->file)))
-		fprintf(stderr, "%s:", error->file);
-	if (error->line)
-		fprintf(stderr, "%u:", error->line);
-	if (error->line || (error->file[0] && !strstr(error->message, error->file)))
-		fputc(' ', stderr);
-	if (error->key[0])
-		fprintf(stderr, "%s: ", error->key);
+	if (*name && !strstr(error->message, name)) {
+		if (error->line)
+			fprintf(stderr, "%s:%u: ", error->file, error->line);
+		else
+			fprintf(stderr, "%s: ", error->file);
+		if (error->key[0])
+			fprintf(stderr, "%s: ", error->key);
+	}
 	fprintf(stderr, "%s\n", error->message);
 }
 

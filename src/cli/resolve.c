@@ -53,11 +53,10 @@ static int add_resolved(struct nb_resolver *resolver, const char *bridge)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
 	struct nb_resolved *grown;
-	size_t i;
+	size_t i = resolution->count;
 
-	for (i = 0; i < resolution->count; i++)
-		if (strcmp(resolution->items[i].bridge, bridge) == 0)
-			return 0;
+	if (nb_resolution_has(resolution, bridge))
+		return 0;
 	grown = realloc(resolution->items, (resolution->count + 1) * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
@@ -164,6 +163,14 @@ const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 void nb_resolver_clear(struct nb_resolver *resolver)
 {
 	forget(resolver);
+}
+
+bool nb_resolution_has(const struct nb_resolution *resolution, const char *bridge)
+{
+	for (size_t i = 0; i < resolution->count; i++)
+		if (strcmp(resolution->items[i].bridge, bridge) == 0)
+			return true;
+	return false;
 }
 
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,

@@ -68,6 +68,11 @@ bool nb_mapping_is_expired(const struct nb_mapping *mapping)
 	return mapping->until && mapping->until * 1000 <= nb_now_ms();
 }
 
+bool nb_mapping_is_in_force(const struct nb_mapping *mapping)
+{
+	return mapping->enabled && !nb_mapping_is_expired(mapping);
+}
+
 void nb_warn_invalid(struct nb_run *run, const struct nb_rule_file *file, const char *so)
 {
 	const struct nb_error *error = file->error;

@@ -14,6 +14,7 @@
 #define RETRY_MS 5000
 
 struct attempt {
+	const struct nb_element_list *keys; /* what was asked for; NULL: everything */
 	struct nb_state state;
 	struct nb_desired desired;
 	struct nb_plan plan;
@@ -31,8 +32,9 @@ static int attempt_plan(struct nb_run *run, const struct nb_goal *goal, struct a
 	int r;
 
 	memset(attempt, 0, sizeof(*attempt));
-	r = nb_state_read(run->nl, run->config.mark, goal->keys, goal->read_flags, &attempt->state,
-			  &run->error);
+	attempt->keys = goal->keys ? *goal->keys : NULL;
+	r = nb_state_read(run->nl, run->config.mark, attempt->keys, goal->read_flags,
+			  &attempt->state, &run->error);
 	if (r == 0)
 		r = goal->build(run, &attempt->state, &attempt->desired, goal->data);
 	if (r == 0) {
@@ -103,9 +105,9 @@ static int attempt_until(struct nb_run *run, const struct nb_goal *goal, struct 
 	}
 }
 
-static int undo(struct nb_run *run, const struct nb_goal *goal, const struct nb_state *state)
+static int undo(struct nb_run *run, const struct attempt *first)
 {
-	struct before before = { .state = state, .keys = goal->keys };
+	struct before before = { .state = &first->state, .keys = first->keys };
 	const struct nb_goal back = { .build = build_before, .data = &before };
 	struct nb_outcome outcome = { 0 };
 	struct nb_error cause = run->error;
@@ -182,7 +184,7 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 	if (r == 0 && goal->commit)
 		r = goal->commit(run, goal->data);
 	if (r < 0 && outcome->changed && kept && !goal->forward_only) {
-		undo(run, goal, &first.state);
+		undo(run, &first);
 		outcome->changed = false;
 	} else if (r < 0 && outcome->committed) {
 		nb_error_prefix(&run->error,

@@ -62,22 +62,50 @@ void nb_wanted_warn_pending(struct nb_run *run, const struct nb_wanted *wanted)
 	}
 }
 
+static void word_mend(const struct nb_run *run, const struct nb_mapping *mapping,
+		      struct nb_finding *finding)
+{
+	if (strcmp(run->error.code, "external") == 0)
+		snprintf(finding->mend, sizeof(finding->mend),
+			 "take the port out of the bridge, or say \"external\": true");
+	else
+		snprintf(finding->mend, sizeof(finding->mend), "nat-bridge remove %s %u/%s",
+			 finding->network, mapping->port, nb_protocol_name(mapping->protocol));
+}
+
+/*
+ * run->error says why @mapping cannot be: with --keep-going it is left out, otherwise, and
+ * for what went wrong in finding out, that is the end.
+ */
 static int refuse(struct nb_run *run, struct nb_wanted *wanted, const struct nb_mapping *mapping)
 {
+	static const char *const codes[] = { "external", "loopback", "conflict" };
 	struct nb_finding *grown, *finding;
+	char network[NB_NETWORK_SIZE], place[NB_PLACE_SIZE] = "runtime";
+	bool known = false;
 
+	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
+		known |= strcmp(run->error.code, codes[i]) == 0;
+	if (!known)
+		return run->error.number ? -run->error.number : -EIO;
+	if (mapping->file != SIZE_MAX)
+		nb_mapping_place(run, mapping, place);
+	nb_error_prefix(&run->error, "%s %u/%s (%s)", nb_network_format(&mapping->network, network),
+			mapping->port, nb_protocol_name(mapping->protocol), place);
+	nb_error_at(run, mapping);
 	if (!wanted->keep_going)
 		return -EPERM;
+	if (wanted->refused_count == 0)
+		wanted->refusal = run->error;
 	grown = realloc(wanted->refused, (wanted->refused_count + 1) * sizeof(*grown));
 	if (!grown)
 		return nb_out_of_memory(run);
 	wanted->refused = grown;
 	finding = &grown[wanted->refused_count++];
 	memset(finding, 0, sizeof(*finding));
-	snprintf(finding->what, sizeof(finding->what), "refused: %.300s", run->error.message);
-	nb_network_format(&mapping->network, finding->network);
-	snprintf(finding->mend, sizeof(finding->mend),
-		 "take the port out of the bridge, or say \"external\": true");
+	snprintf(finding->what, sizeof(finding->what), "refused: %.400s", run->error.message);
+	strcpy(finding->network, network);
+	word_mend(run, mapping, finding);
 	return 0;
 }
 
@@ -189,15 +217,127 @@ static int tolerate(struct builder *builder, const struct nb_mapping *mapping)
 	return 0;
 }
 
-static bool is_mentioned(const struct nb_run *run, const struct nb_network *network, uint16_t port)
+/* A row that shall be live, as an element. */
+static struct nb_element element_of(const struct nb_row *row)
 {
-	for (size_t i = 0; i < run->rules.file_count; i++) {
-		const struct nb_rule_file *file = &run->rules.files[i];
+	struct nb_element element = {
+		.target = row->mapping->target,
+		.port = row->mapping->port,
+		.protocol = row->mapping->protocol,
+	};
 
-		if (!file->valid && nb_rules_invalid_mentions(&run->rules, file, network, port))
-			return true;
+	snprintf(element.bridge, sizeof(element.bridge), "%s", row->bridge);
+	return element;
+}
+
+static int compare_rows(const void *a, const void *b)
+{
+	const struct nb_element left = element_of(*(struct nb_row *const *)a);
+	const struct nb_element right = element_of(*(struct nb_row *const *)b);
+
+	return nb_element_compare(&left, &right);
+}
+
+static int refuse_row(struct builder *builder, struct nb_row *row, const struct nb_row *other,
+		      struct nb_element_list *dropped)
+{
+	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE], place[NB_PLACE_SIZE];
+	const struct nb_element element = element_of(row);
+	struct nb_run *run = builder->run;
+	int r;
+
+	nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "conflict",
+		     "on bridge %s the same port leads to %s for %s (%s): remove one of them",
+		     row->bridge, nb_target_format(&other->mapping->target, target),
+		     nb_network_format(&other->mapping->network, network),
+		     nb_mapping_place(run, other->mapping, place));
+	r = refuse(run, builder->wanted, row->mapping);
+	if (r < 0)
+		return r;
+	row->state = NULL;
+	return nb_element_list_append(dropped, &element) < 0 ? nb_out_of_memory(run) : 0;
+}
+
+/* The rows of one key, ordered by target: of several targets the one that is live stays. */
+static int settle_key(struct builder *builder, struct nb_row **rows, size_t count,
+		      struct nb_element_list *dropped)
+{
+	const struct nb_element first = element_of(rows[0]), last = element_of(rows[count - 1]);
+	const struct nb_element *live = nb_element_find(&builder->state->targets, &first);
+	int r = 0;
+
+	if (nb_target_equal(&first.target, &last.target))
+		return 0;
+	for (size_t i = 0; r == 0 && i < count; i++) {
+		const struct nb_target *target = &rows[i]->mapping->target;
+		bool is_first = nb_target_equal(target, &first.target);
+
+		/* with it, nothing is left out: without --keep-going the others are the error */
+		if (!live || !nb_target_equal(target, &live->target))
+			r = refuse_row(builder, rows[i], is_first ? rows[count - 1] : rows[0],
+				       dropped);
 	}
-	return false;
+	return r;
+}
+
+static void leave_out(struct builder *builder, struct nb_element_list *dropped)
+{
+	struct nb_element_list *elements = &builder->desired->elements;
+	struct nb_row_list *live = &builder->wanted->live;
+	size_t kept = 0;
+
+	nb_element_list_sort(dropped);
+	for (size_t i = 0; i < elements->count; i++) {
+		if (nb_element_find_exact(dropped, &elements->items[i]))
+			free(elements->items[i].comment);
+		else
+			elements->items[kept++] = elements->items[i];
+	}
+	elements->count = kept;
+	kept = 0;
+	for (size_t i = 0; i < live->count; i++)
+		if (live->items[i].state)
+			live->items[kept++] = live->items[i];
+	live->count = kept;
+}
+
+/* Two networks on one bridge, and one port that leads to two targets. */
+static int settle_conflicts(struct builder *builder)
+{
+	struct nb_element_list *elements = &builder->desired->elements, dropped = { 0 };
+	struct nb_row_list *live = &builder->wanted->live;
+	struct nb_row **rows;
+	bool any = false;
+	int r = 0;
+
+	nb_element_list_sort(elements);
+	for (size_t i = 1; i < elements->count && !any; i++)
+		any = nb_element_compare_key(&elements->items[i - 1], &elements->items[i]) == 0 &&
+		      !nb_target_equal(&elements->items[i - 1].target, &elements->items[i].target);
+	if (!any)
+		return 0;
+	rows = calloc(live->count, sizeof(struct nb_row *));
+	if (!rows)
+		return nb_out_of_memory(builder->run);
+	for (size_t i = 0; i < live->count; i++)
+		rows[i] = &live->items[i];
+	qsort(rows, live->count, sizeof(struct nb_row *), compare_rows);
+	for (size_t i = 0, end; r == 0 && i < live->count; i = end) {
+		const struct nb_element first = element_of(rows[i]);
+
+		for (end = i + 1; end < live->count; end++) {
+			const struct nb_element next = element_of(rows[end]);
+
+			if (nb_element_compare_key(&first, &next) != 0)
+				break;
+		}
+		r = settle_key(builder, rows + i, end - i, &dropped);
+	}
+	free(rows);
+	if (r == 0)
+		leave_out(builder, &dropped);
+	nb_element_list_clear(&dropped);
+	return r;
 }
 
 /* Take over an element of the kernel as it is. */
@@ -212,33 +352,68 @@ static int keep_element(struct nb_desired *desired, const struct nb_element *ele
 	return nb_element_list_append(&desired->elements, element);
 }
 
-/*
- * --keep-going: a stray byte in a file must not revoke what is live. What an
- * invalid file may still want stays until the file can be read.
- */
-static int keep_mentioned(struct nb_run *run, const struct nb_state *state,
-			  struct nb_desired *desired)
+/* May the element be there for the invalid file? @ret: for which network. */
+static bool may_be_of(struct nb_mentions *mentions, const struct nb_bridge *bridge,
+		      const struct nb_element *element, struct nb_network *ret)
 {
-	struct nb_element_list known = { 0 };
+	size_t position = 0;
+
+	while (nb_comment_next_network(bridge->comment, &position, ret))
+		if (nb_mentions_key(mentions, ret, element->protocol, element->port))
+			return true;
+	return false;
+}
+
+/* Keep what @mentions may still want; @known are the wanted keys, sorted, with what is kept. */
+static int keep_mentioned(const struct nb_state *state, struct nb_mentions *mentions,
+			  struct nb_desired *desired, const struct nb_element_list *known,
+			  bool *kept)
+{
 	struct nb_network network, runtime;
 	bool external;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < desired->elements.count; i++)
-		r = nb_element_list_append(&known, &desired->elements.items[i]);
-	nb_element_list_sort(&known);
 	for (size_t i = 0; r == 0 && i < state->targets.count; i++) {
 		const struct nb_element *element = &state->targets.items[i];
 		const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
 
-		if (nb_comment_is_runtime(element->comment, &runtime, &external) ||
-		    nb_element_find(&known, element) || !bridge ||
-		    !nb_comment_first_network(bridge->comment, &network) ||
-		    !is_mentioned(run, &network, element->port))
+		if (kept[i] || !bridge ||
+		    nb_comment_is_runtime(element->comment, &runtime, &external) ||
+		    nb_element_find(known, element) ||
+		    !may_be_of(mentions, bridge, element, &network))
 			continue;
+		kept[i] = true;
 		r = keep_element(desired, element, &network);
 	}
+	return r;
+}
+
+/*
+ * --keep-going: a stray byte in a file must not revoke what is live. What an
+ * invalid file may still want stays until the file can be read.
+ */
+static int keep_invalid(struct nb_run *run, const struct nb_state *state,
+			struct nb_desired *desired)
+{
+	bool *kept = calloc(state->targets.count + 1, sizeof(*kept));
+	struct nb_element_list known = { 0 };
+	int r = kept ? 0 : -ENOMEM;
+
+	for (size_t i = 0; r == 0 && i < desired->elements.count; i++)
+		r = nb_element_list_append(&known, &desired->elements.items[i]);
+	nb_element_list_sort(&known);
+	for (size_t i = 0; r == 0 && i < run->rules.file_count; i++) {
+		struct nb_mentions mentions;
+
+		if (run->rules.files[i].valid)
+			continue;
+		r = nb_mentions_read(&run->rules, &run->rules.files[i], &mentions);
+		if (r == 0)
+			r = keep_mentioned(state, &mentions, desired, &known, kept);
+		nb_mentions_clear(&mentions);
+	}
 	nb_element_list_clear(&known);
+	free(kept);
 	return r < 0 ? nb_out_of_memory(run) : 0;
 }
 
@@ -274,7 +449,7 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state, struct 
 		if (judge(run, state, element->bridge, mapping.external, &last) < 0) {
 			mapping.runtime = true;
 			r = refuse(run, wanted, &mapping);
-			if (r < 0 && r != -ENOMEM) {
+			if (r < 0) {
 				nb_element_list_clear(&taken);
 				return r;
 			}
@@ -340,10 +515,12 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	if (r < 0)
 		return r;
 	r = add_files(&builder);
+	if (r == 0)
+		r = settle_conflicts(&builder);
 	nb_resolver_clear(&builder.resolver);
 	wanted->digest = nb_desired_digest(desired);
 	if (r == 0 && nb_rules_invalid(&run->rules))
-		r = keep_mentioned(run, state, desired);
+		r = keep_invalid(run, state, desired);
 	if (r == 0)
 		r = add_runtime(run, state, desired, wanted);
 	if (r == 0)

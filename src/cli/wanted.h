@@ -9,12 +9,13 @@
 struct nb_wanted {
 	struct nb_row_list live;    /* mappings that shall be in the kernel */
 	struct nb_row_list pending; /* bridge absent */
-	struct nb_finding *refused; /* mappings whose bridge must not carry them */
+	struct nb_finding *refused; /* mappings that their bridge cannot carry */
 	size_t refused_count;
-	uint64_t digest; /* of what the rule files ask, runtime mappings aside */
-	bool timed;	 /* some of it has a life span */
-	bool keep_going; /* leave the refused out instead of failing */
-	char **bridges;	 /* what the rows of live point to */
+	struct nb_error refusal; /* of the first of them */
+	uint64_t digest;	 /* of what the rule files ask, runtime mappings aside */
+	bool timed;		 /* some of it has a life span */
+	bool keep_going;	 /* leave the refused out instead of failing */
+	char **bridges;		 /* what the rows of live point to */
 	size_t bridge_count;
 };
 

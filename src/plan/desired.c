@@ -6,6 +6,12 @@
 
 #include "nat-bridge/plan.h"
 
+/*
+ * The kernel counts a timeout in 64 bits of nanoseconds, which is 584 years, and refuses more.
+ * A time behind this one (the year 2286) is how people write "for ever".
+ */
+#define UNTIL_FOREVER INT64_C(10000000000)
+
 static int put(struct nb_element_list *elements, struct nb_bridge_list *bridges, const char *name,
 	       const struct nb_mapping *mapping)
 {
@@ -15,7 +21,7 @@ static int put(struct nb_element_list *elements, struct nb_bridge_list *bridges,
 		.target = mapping->target,
 		.port = mapping->port,
 		.protocol = mapping->protocol,
-		.expires = mapping->until * 1000,
+		.expires = mapping->until < UNTIL_FOREVER ? mapping->until * 1000 : 0,
 	};
 
 	if (!bridge)

@@ -159,7 +159,20 @@ static void add_match(struct planner *p, struct nb_flow_match **list, size_t *co
 	};
 }
 
-/* Two networks on one bridge: the same target merges; the longer life and the file win. */
+/* A rule file's goes before a runtime mapping; among equals the longer life wins. */
+static void merge_lives(struct nb_element *kept, struct nb_element *other)
+{
+	bool longer = kept->expires && (!other->expires || other->expires > kept->expires);
+
+	if (!kept->comment == !other->comment ? !longer : !kept->comment)
+		return;
+	kept->expires = other->expires;
+	free(kept->comment);
+	kept->comment = other->comment;
+	other->comment = NULL;
+}
+
+/* Two networks on one bridge: the same target merges. */
 static int merge_elements(struct nb_element_list *list, struct nb_error *err)
 {
 	size_t kept = 0;
@@ -188,12 +201,7 @@ static int merge_elements(struct nb_element_list *list, struct nb_error *err)
 			list->count = kept + list->count - i;
 			return r;
 		}
-		if (!element->expires || (before->expires && element->expires > before->expires))
-			before->expires = element->expires;
-		if (!element->comment || !before->comment) {
-			free(before->comment);
-			before->comment = NULL;
-		}
+		merge_lives(before, element);
 		free(element->comment);
 	}
 	list->count = kept;

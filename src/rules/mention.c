@@ -2,9 +2,14 @@
 /* Searches the raw text of rule files for a port. */
 #include "mention.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "parse.h"
 
 #define CHUNK 65536
 /* the longest port, and a digit on either side of it */
@@ -91,4 +96,108 @@ bool nb_file_may_hold_port(int fd, uint16_t port)
 		kept = (size_t)length < OVERLAP ? (size_t)length : OVERLAP;
 		memmove(buffer, buffer + length - kept, kept);
 	}
+}
+
+/* Every number in the text that may be a port, as one pass over its digits finds them. */
+static void note_numbers(struct nb_mentions *mentions)
+{
+	const char *end = mentions->text + mentions->length;
+
+	for (const char *at = mentions->text; at < end; at++) {
+		uint32_t number = 0;
+
+		for (; at < end && is_digit(*at); at++)
+			number = number > UINT16_MAX ? number : 10 * number + (uint32_t)(*at - '0');
+		if (number && number <= UINT16_MAX)
+			mentions->ports[number / 8] |= (uint8_t)(1 << number % 8);
+	}
+}
+
+/* Read what stands in it, as far as it can be read. */
+static int read_text(int fd, struct nb_mentions *mentions)
+{
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) || !S_ISREG(st.st_mode))
+		return 0;
+	mentions->anything = true;
+	if (st.st_size > (off_t)NB_FILE_MAX)
+		return 0;
+	mentions->text = malloc((size_t)st.st_size + 1);
+	if (!mentions->text)
+		return -ENOMEM;
+	while ((n = read(fd, mentions->text + mentions->length,
+			 (size_t)st.st_size - mentions->length)) > 0)
+		mentions->length += (size_t)n;
+	mentions->anything = n < 0;
+	note_numbers(mentions);
+	return 0;
+}
+
+int nb_mentions_read(const struct nb_rules *rules, const struct nb_rule_file *file,
+		     struct nb_mentions *ret)
+{
+	char *path = nb_rules_path(rules->directory, file->name);
+	int fd, r;
+
+	*ret = (struct nb_mentions){ .file = file->name };
+	if (!path)
+		return -ENOMEM;
+	fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	free(path);
+	if (fd < 0) {
+		/* what cannot be read might hold anything; a pipe or a directory holds nothing */
+		ret->anything = errno != ENOENT && errno != ENXIO && errno != ELOOP;
+		return 0;
+	}
+	r = read_text(fd, ret);
+	close(fd);
+	return r;
+}
+
+bool nb_mentions_key(struct nb_mentions *mentions, const struct nb_network *network,
+		     uint8_t protocol, uint16_t port)
+{
+	const struct nb_mapping key = { .network = *network, .protocol = protocol, .port = port };
+	char *name;
+	bool same;
+
+	if (mentions->anything)
+		return true;
+	/* the file that `add` made for this key, whatever became of its text */
+	name = port ? nb_rules_file_name(&key) : NULL;
+	same = name && strcmp(name, mentions->file) == 0;
+	free(name);
+	if (same)
+		return true;
+	if (port && !(mentions->ports[port / 8] & 1 << port % 8))
+		return false;
+	/* keys come sorted by network: it is searched for once */
+	if (!mentions->searched || strcmp(mentions->network, network->name) != 0) {
+		strcpy(mentions->network, network->name);
+		mentions->searched = true;
+		mentions->found = memmem(mentions->text, mentions->length, network->name,
+					 strlen(network->name)) != NULL;
+	}
+	return mentions->found;
+}
+
+void nb_mentions_clear(struct nb_mentions *mentions)
+{
+	free(mentions->text);
+	*mentions = (struct nb_mentions){ 0 };
+}
+
+bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rule_file *file,
+			       const struct nb_network *network, uint16_t port)
+{
+	struct nb_mentions mentions;
+	bool mentioned = nb_mentions_read(rules, file, &mentions) < 0;
+
+	for (int protocol = 0; protocol < 2 && !mentioned; protocol++)
+		mentioned = nb_mentions_key(&mentions, network,
+					    protocol ? IPPROTO_UDP : IPPROTO_TCP, port);
+	nb_mentions_clear(&mentions);
+	return mentioned;
 }

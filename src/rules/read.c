@@ -299,38 +299,3 @@ const struct nb_mapping *nb_rules_find(const struct nb_rules *rules,
 	return bsearch(&key, rules->mappings.items, rules->mappings.count, sizeof(key),
 		       compare_key);
 }
-
-bool nb_rules_invalid_mentions(const struct nb_rules *rules, const struct nb_rule_file *file,
-			       const struct nb_network *network, uint16_t port)
-{
-	struct stat st;
-	char *text = NULL;
-	bool mentions;
-	char *path;
-	int fd = -1;
-
-	path = nb_rules_path(rules->directory, file->name);
-	if (path)
-		fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
-	free(path);
-	/* What cannot be read might hold anything; a pipe or a directory holds nothing. */
-	if (fd < 0)
-		return errno != ENOENT && errno != ENXIO && errno != ELOOP;
-	mentions = !fstat(fd, &st) && S_ISREG(st.st_mode);
-	if (mentions && st.st_size <= (off_t)NB_FILE_MAX)
-		text = malloc((size_t)st.st_size + 1);
-	if (text) {
-		char number[8];
-		size_t length = 0;
-		ssize_t n;
-
-		while ((n = read(fd, text + length, (size_t)st.st_size - length)) > 0)
-			length += (size_t)n;
-		snprintf(number, sizeof(number), "%u", port);
-		mentions = memmem(text, length, network->name, strlen(network->name)) &&
-			   (port == 0 || nb_text_holds_number(text, length, number));
-	}
-	free(text);
-	close(fd);
-	return mentions;
-}

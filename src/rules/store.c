@@ -76,14 +76,17 @@ static int sync_parent(char *path)
 	return r;
 }
 
-/* 0755, whatever the umask: `list` works as any user. */
+/* 0755, whatever the umask: `list` works as any user. (No chmod: it follows a symbolic link.) */
 static int make_one(struct nb_change *change, const char *path)
 {
+	mode_t mask = umask(022);
+	int r = mkdir(path, 0755) ? -errno : 0;
 	char *copy;
 	char **made;
 
-	if (mkdir(path, 0755))
-		return errno == EEXIST ? 0 : -errno;
+	umask(mask);
+	if (r)
+		return r == -EEXIST ? 0 : r;
 	copy = strdup(path);
 	made = reallocarray(change->made, change->made_count + 1, sizeof(*made));
 	if (made)
@@ -94,8 +97,6 @@ static int make_one(struct nb_change *change, const char *path)
 		return -ENOMEM;
 	}
 	made[change->made_count++] = copy;
-	if (chmod(path, 0755))
-		return -errno;
 	return sync_parent(copy);
 }
 
@@ -462,14 +463,20 @@ int nb_change_abandon(struct nb_change *change, struct nb_error *err)
 int nb_rules_tidy(const char *directory, bool gone, struct nb_error *err)
 {
 	const struct dirent *entry;
+	struct stat st;
 	int count = 0;
-	int r = 0;
+	int r;
 	DIR *stream = opendir(directory);
 
 	if (!stream && errno == ENOENT)
 		return 0;
 	if (!stream)
 		return nb_file_error(err, NB_DIRECTORY_KIND, errno, "read", directory);
+	/* in another's directory these names may be anything */
+	if (fstat(dirfd(stream), &st))
+		r = nb_file_error(err, NB_DIRECTORY_KIND, errno, "read", directory);
+	else
+		r = nb_file_trust(&st, NB_DIRECTORY_KIND, directory, err);
 	while (!r && (entry = readdir(stream))) {
 		const char *name = entry->d_name;
 

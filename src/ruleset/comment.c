@@ -113,15 +113,22 @@ void nb_comment_add_network(char *comment, const struct nb_network *network)
 	append_word(comment, word);
 }
 
-bool nb_comment_first_network(const char *comment, struct nb_network *ret)
+bool nb_comment_next_network(const char *comment, size_t *position, struct nb_network *ret)
 {
-	size_t position = 0, length;
+	size_t length;
 	const char *word;
 
-	while (word = next_word(comment, &position, &length), length > 0)
+	while (word = next_word(comment, position, &length), length > 0)
 		if (decode(word, length, ret))
 			return true;
 	return false;
+}
+
+bool nb_comment_first_network(const char *comment, struct nb_network *ret)
+{
+	size_t position = 0;
+
+	return nb_comment_next_network(comment, &position, ret);
 }
 
 static const char *find_previous(const char *comment, size_t *ret_length)

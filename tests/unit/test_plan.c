@@ -294,7 +294,7 @@ START_TEST(two_networks_on_one_bridge)
 	struct nb_mapping mapping = mapping_of("docker:web", IPPROTO_TCP, 80, 80);
 	struct world w = { 0 };
 
-	/* the same target merges: the longer life wins, and a file over runtime */
+	/* the same target merges: a file goes before runtime, and then the longer life */
 	has_link(&w, "br0", 3, 0, 0);
 	mapping.until = 50;
 	mapping.runtime = true;
@@ -311,9 +311,14 @@ START_TEST(two_networks_on_one_bridge)
 	ck_assert_int_eq(nb_desired_add(&w.desired, "br0", &mapping), 0);
 	planned(&w);
 	ck_assert_uint_eq(w.plan.elements.count, 1);
-	ck_assert_int_eq(w.plan.elements.items[0].expires, 0);
+	ck_assert_int_eq(w.plan.elements.items[0].expires, 60000);
 	ck_assert_ptr_null(w.plan.elements.items[0].comment);
+	mapping.runtime = false;
+	ck_assert_int_eq(nb_desired_add(&w.desired, "br0", &mapping), 0);
+	planned(&w);
+	ck_assert_int_eq(w.plan.elements.items[0].expires, 0);
 	world_clear(&w);
+	mapping.runtime = true;
 
 	/* both runtime: one mark stays */
 	mapping.until = 0;

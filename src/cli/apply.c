@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nat-bridge apply: make the kernel what the rule files say. */
+#include <errno.h>
 #include <string.h>
 
 #include "stamp.h"
@@ -7,12 +8,8 @@
 /* Commands that were killed left their staged files; what they meant is settled now. */
 static int commit(struct nb_run *run, void *data)
 {
-	int r = 0;
-
 	(void)data;
-	if (run->rules.unfinished_count)
-		r = nb_rules_tidy(run->options.rules, true, &run->error);
-	return r < 0 ? r : 0;
+	return run->rules.unfinished_count ? nb_run_tidy_rules(run, true) : 0;
 }
 
 static void warn_left_out(struct nb_run *run, const struct nb_wanted *wanted, int *status)
@@ -36,8 +33,15 @@ static void warn_left_out(struct nb_run *run, const struct nb_wanted *wanted, in
 
 struct application {
 	struct nb_wanted wanted;
-	struct nb_mapping_list removed; /* live, and asked for by nothing any more */
+	struct nb_mapping_list removed; /* live, and asked for by nothing any more, */
+	struct nb_element_list were;	/* as the kernel had it; parallel */
 };
+
+static void clear_removed(struct application *application)
+{
+	nb_mapping_list_clear(&application->removed);
+	nb_element_list_clear(&application->were);
+}
 
 /* What the element was a mapping of, as far as the kernel knows. */
 static int append_removed(struct application *application, const struct nb_state *state,
@@ -58,7 +62,9 @@ static int append_removed(struct application *application, const struct nb_state
 		mapping.network.engine = NB_ENGINE_IFACE;
 		strcpy(mapping.network.name, element->bridge);
 	}
-	return nb_mapping_list_append(&application->removed, &mapping);
+	if (nb_mapping_list_append(&application->removed, &mapping) < 0)
+		return -ENOMEM;
+	return nb_element_list_append(&application->were, element);
 }
 
 static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
@@ -67,7 +73,9 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	struct application *application = data;
 	int r = nb_wanted_build(run, state, desired, &application->wanted);
 
-	nb_mapping_list_clear(&application->removed);
+	if (r == 0)
+		r = nb_wanted_require_bridges(run, &application->wanted);
+	clear_removed(application);
 	nb_desired_finish(desired);
 	for (size_t i = 0; r == 0 && i < state->targets.count; i++) {
 		const struct nb_element *element = &state->targets.items[i];
@@ -85,6 +93,7 @@ static int report_removed(struct nb_run *run, const struct application *applicat
 {
 	for (size_t i = 0; i < application->removed.count; i++) {
 		const struct nb_row row = { .mapping = &application->removed.items[i],
+					    .bridge = application->were.items[i].bridge,
 					    .origin = "kernel" };
 
 		if (nb_row_append(&report->removed, &row) < 0)
@@ -110,7 +119,9 @@ int nb_command_apply(struct nb_run *run)
 		r = nb_run_read_rules(run);
 	if (r == 0 && !run->options.keep_going)
 		r = nb_wanted_require_valid(run);
-	if (r == 0 && !nb_stamp_is_current(run, wanted)) {
+	if (r == 0 && nb_stamp_is_current(run, wanted)) {
+		r = nb_wanted_require_bridges(run, wanted);
+	} else if (r == 0) {
 		r = nb_transact(run, &goal, &outcome, &report.script);
 		if (r == 0 && !run->options.dry_run && !outcome.vanished[0])
 			nb_stamp_save(run, wanted, outcome.generation);
@@ -118,18 +129,21 @@ int nb_command_apply(struct nb_run *run)
 	if (r == 0)
 		r = report_removed(run, &application, &report);
 	if (r < 0) {
+		run->changed = outcome.committed && outcome.changed;
 		status = nb_print_failure(run);
 	} else {
 		nb_wanted_warn_pending(run, wanted);
 		warn_left_out(run, wanted, &status);
 		report.changed = outcome.changed || run->rules.unfinished_count > 0;
+		if (!outcome.changed && report.changed)
+			report.verb = "applied: a removal that was not finished is now";
 		report.mappings = wanted->live;
 		report.pending = wanted->pending;
 		status = nb_print_change(run, &report, (enum nb_status)status);
 		report.mappings = report.pending = (struct nb_row_list){ 0 };
 	}
 	nb_report_clear(&report);
-	nb_mapping_list_clear(&application.removed);
+	clear_removed(&application);
 	nb_wanted_clear(wanted);
 	return status;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/text.h"
 #include "wanted.h"
 
 struct findings {
@@ -34,11 +35,35 @@ static int add_unfinished(struct nb_run *run, struct findings *findings)
 	for (size_t i = 0; r == 0 && i < run->rules.unfinished_count; i++) {
 		struct nb_finding finding = { .mend = "nat-bridge apply" };
 
+		char name[128];
+
+		nb_copy_line(name, sizeof(name), run->rules.unfinished[i]);
 		snprintf(finding.what, sizeof(finding.what),
-			 "unfinished removal: %.120s was being removed", run->rules.unfinished[i]);
+			 "unfinished removal: %s was being removed", name);
 		r = add(run, findings, &finding, 1);
 	}
 	return r;
+}
+
+/*
+ * A runtime mapping that the kernel ended leaves the guard of its bridge, which opens
+ * nothing and waits for the next `apply`. Nobody has to mend that.
+ */
+static int tolerate_idle_guards(struct nb_run *run, const struct nb_state *state,
+				struct nb_desired *desired)
+{
+	for (size_t i = 0; i < state->bridges.count; i++) {
+		const char *name = state->bridges.items[i].name;
+		const struct nb_link *link = nb_link_find(&state->links, name);
+
+		/* one that was never opened is not of that kind */
+		if (link && nb_link_is_tagged(link) &&
+		    !nb_element_list_has_bridge(&state->targets, name) &&
+		    !nb_element_list_has_bridge(&state->accepted, name) &&
+		    nb_desired_tolerate(desired, name) < 0)
+			return nb_out_of_memory(run);
+	}
+	return 0;
 }
 
 /* One reading; -EAGAIN when the ruleset changed under it. */
@@ -51,6 +76,8 @@ static int compare(struct nb_run *run, struct nb_wanted *wanted, struct findings
 
 	if (r == 0)
 		r = nb_wanted_build(run, &state, &desired, wanted);
+	if (r == 0)
+		r = tolerate_idle_guards(run, &state, &desired);
 	if (r == 0) {
 		nb_desired_finish(&desired);
 		r = nb_plan_make(&desired, &state, true, &plan, &run->warnings, &run->error);
@@ -68,6 +95,7 @@ int nb_command_check(struct nb_run *run)
 	struct nb_wanted wanted = { .keep_going = true };
 	int64_t deadline = nb_monotonic_ms() + 5000;
 	struct findings findings = { 0 };
+	enum nb_status result;
 	int status, r;
 
 	r = nb_run_prepare(run, false);
@@ -86,9 +114,11 @@ int nb_command_check(struct nb_run *run)
 		r = add(run, &findings, wanted.refused, wanted.refused_count);
 	if (r == 0)
 		nb_wanted_warn_pending(run, &wanted);
+	result = findings.count ? NB_STATUS_DRIFT : NB_STATUS_OK;
+	if (r == 0 && nb_wanted_require_bridges(run, &wanted) < 0)
+		result = NB_STATUS_FAILED;
 	status = r < 0 ? nb_print_failure(run)
-		       : nb_print_check(run, findings.items, findings.count,
-					findings.count ? NB_STATUS_DRIFT : NB_STATUS_OK);
+		       : nb_print_check(run, findings.items, findings.count, result);
 	free(findings.items);
 	nb_wanted_clear(&wanted);
 	return status;

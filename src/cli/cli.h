@@ -49,7 +49,9 @@ struct nb_run {
 	bool asked[NB_ENGINE_COUNT];
 	struct nb_warnings warnings;
 	struct nb_error error;
+	bool changed; /* a failure left the kernel changed */
 	int lock;
+	int rules_lock;
 };
 
 /* One row of the command table: feeds dispatch, help, completions and the man page's test. */
@@ -82,13 +84,20 @@ void nb_options_print_help(const struct nb_command *command, FILE *out);
 
 /* Take the lock for writers; fills run->error. Released by nb_run_finish() or exit. */
 int nb_lock_take(struct nb_run *run);
+/* The same for rule files: that lock is of one network namespace, and they may be of several. */
+int nb_lock_rules(struct nb_run *run);
 
-/* Read the configuration and open netlink; for writers also lock and tidy. */
+/* Read the configuration and open netlink; for writers also lock. */
 int nb_run_prepare(struct nb_run *run, bool writer);
-/* Read the rule files; a directory that cannot be trusted is a failure. */
+/*
+ * Read the rule files; a directory that cannot be trusted is a failure. A writer locks the
+ * directory and clears away what a killed command staged there.
+ */
 int nb_run_read_rules(struct nb_run *run);
 /* The same where only these ports matter. */
 int nb_run_read_rules_about(struct nb_run *run, const struct nb_port_spec *specs, size_t count);
+/* Clear away staged files, and with @gone those of unfinished removals, whose end is reached. */
+int nb_run_tidy_rules(struct nb_run *run, bool gone);
 void nb_run_finish(struct nb_run *run);
 
 /* One mapping in a report. Strings are borrowed. */
@@ -127,8 +136,11 @@ void nb_report_clear(struct nb_report *report);
 
 /* Print and return the exit status. Each prints the warnings, too. */
 int nb_print_failure(struct nb_run *run);
+int nb_print_version(struct nb_run *run, const char *version);
+int nb_print_help(struct nb_run *run);
 int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_status status);
-int nb_print_list(struct nb_run *run, const struct nb_row_list *rows);
+/* With a status other than OK run->error says why, beside what could be listed. */
+int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
 int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
 		   enum nb_status status);
 /* Was everything written? A full disk or a closed pipe is a failure. */

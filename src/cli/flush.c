@@ -25,6 +25,7 @@ int nb_command_flush(struct nb_run *run)
 	if (r == 0)
 		r = nb_transact(run, &goal, &outcome, &report.script);
 	report.changed = outcome.changed;
+	run->changed = outcome.committed;
 	status = r < 0 ? nb_print_failure(run) : nb_print_change(run, &report, NB_STATUS_OK);
 	nb_report_clear(&report);
 	return status;

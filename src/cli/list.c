@@ -3,8 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-#include "cli.h"
+#include "wanted.h"
 
 /*
  * The state, as far as this user may see it: only an administrator may read
@@ -26,6 +27,15 @@ static int read_visible(struct nb_run *run, struct nb_state *state)
 		return r;
 	nb_warn(&run->warnings, "state, connections and bytes are for root to see: sudo nat-bridge "
 				"list");
+	return 0;
+}
+
+/* What this user may not read is left out, with a word. */
+static int as_far_as_allowed(struct nb_run *run, int r)
+{
+	if (r != -EACCES || geteuid() == 0)
+		return r;
+	nb_warn(&run->warnings, "%s", run->error.message);
 	return 0;
 }
 
@@ -124,6 +134,7 @@ int nb_command_list(struct nb_run *run)
 	struct nb_row_list rows = { 0 };
 	struct nb_link_list links = { 0 };
 	struct nb_state state = { 0 };
+	enum nb_status result = NB_STATUS_OK;
 	int visible = 0, status, r;
 
 	if (run->word_count > 1)
@@ -132,9 +143,9 @@ int nb_command_list(struct nb_run *run)
 	else
 		r = run->word_count ? nb_resolve_check_word(run, run->words[0]) : 0;
 	if (r == 0)
-		r = nb_run_prepare(run, false);
+		r = as_far_as_allowed(run, nb_run_prepare(run, false));
 	if (r == 0)
-		r = nb_run_read_rules(run);
+		r = as_far_as_allowed(run, nb_run_read_rules(run));
 	if (r == 0)
 		r = nb_warn_invalid_files(run, NULL, NULL, 0);
 	if (r == 0)
@@ -144,16 +155,18 @@ int nb_command_list(struct nb_run *run)
 	if (r >= 0)
 		r = nb_inventory_make(run, visible ? &state : NULL, visible ? &state.links : &links,
 				      &inventory);
+	if (r == 0 && visible && nb_wanted_require_directory(run, &state) < 0)
+		result = NB_STATUS_FAILED;
 	/* on a host where nothing was ever mapped that is as it should be */
-	if (r == 0 && !run->rules.present &&
-	    (inventory.count || strcmp(run->options.rules, NB_DEFAULT_RULES) != 0))
+	else if (r == 0 && !run->rules.present &&
+		 (inventory.count || strcmp(run->options.rules, NB_DEFAULT_RULES) != 0))
 		nb_warn(&run->warnings, "%s does not exist: there are no rule files",
 			run->options.rules);
 	if (r == 0)
 		r = choose(run, &inventory);
 	if (r == 0)
 		r = fill_rows(run, &inventory, visible, &rows);
-	status = r < 0 ? nb_print_failure(run) : nb_print_list(run, &rows);
+	status = r < 0 ? nb_print_failure(run) : nb_print_list(run, &rows, result);
 	free(rows.items);
 	nb_inventory_clear(&inventory);
 	nb_link_list_clear(&links);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * One writer at a time in a network namespace.
+ * One writer at a time in a network namespace, and in a rules directory.
  *
  * A blocking flock(2) with an interval timer, never a poll: the timer's
  * signal interrupts the wait, and it repeats, so that one that fires just before flock() is
@@ -36,13 +36,12 @@ static int cannot(struct nb_run *run, const char *what, const char *path)
 			    number == EACCES || number == EPERM ? " (run it as root)" : "");
 }
 
-static int open_lock(struct nb_run *run, char *path, size_t size)
+/* @path is below LOCK_DIRECTORY, so that only root can open it, and hold it. */
+static int open_lock(struct nb_run *run, const char *path)
 {
-	struct stat net, directory;
+	struct stat directory;
 	int fd;
 
-	if (stat("/proc/self/ns/net", &net) < 0)
-		return cannot(run, "find the network namespace:", "/proc/self/ns/net");
 	if (mkdir(LOCK_DIRECTORY, 0700) < 0 && errno != EEXIST)
 		return cannot(run, "make", LOCK_DIRECTORY);
 	if (lstat(LOCK_DIRECTORY, &directory) < 0)
@@ -52,7 +51,6 @@ static int open_lock(struct nb_run *run, char *path, size_t size)
 		errno = EPERM;
 		return cannot(run, "trust (another's, or writable by others)", LOCK_DIRECTORY);
 	}
-	snprintf(path, size, LOCK_DIRECTORY "/%llu.lock", (unsigned long long)net.st_ino);
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return cannot(run, "open", path);
@@ -96,11 +94,11 @@ static int wait_for(int fd, int64_t seconds)
 	return r;
 }
 
-int nb_lock_take(struct nb_run *run)
+/* Open, wait, and tell later ones who holds it. Returns the descriptor. */
+static int take(struct nb_run *run, const char *path)
 {
-	char path[128], holder[128];
-	int fd = open_lock(run, path, sizeof(path));
-	int r, length;
+	int fd = open_lock(run, path), r, length;
+	char holder[128];
 
 	if (fd < 0)
 		return fd;
@@ -122,6 +120,32 @@ int nb_lock_take(struct nb_run *run)
 	/* what a waiter is told; a lock without it still locks */
 	if (ftruncate(fd, 0) < 0 || pwrite(fd, holder, (size_t)length, 0) < 0)
 		nb_warn(&run->warnings, "cannot write to %s: %s", path, strerror(errno));
+	return fd;
+}
+
+int nb_lock_take(struct nb_run *run)
+{
+	char path[128];
+	struct stat net;
+	int fd;
+
+	if (stat("/proc/self/ns/net", &net) < 0)
+		return cannot(run, "find the network namespace:", "/proc/self/ns/net");
+	snprintf(path, sizeof(path), LOCK_DIRECTORY "/%llu.lock", (unsigned long long)net.st_ino);
+	fd = take(run, path);
+	if (fd < 0)
+		return fd;
 	run->lock = fd;
+	return 0;
+}
+
+int nb_lock_rules(struct nb_run *run)
+{
+	/* one for all directories: held for moments, and no file for each is left in /run */
+	int fd = take(run, LOCK_DIRECTORY "/rules.lock");
+
+	if (fd < 0)
+		return fd;
+	run->rules_lock = fd;
 	return 0;
 }

@@ -23,7 +23,7 @@ static void open_standard_streams(void)
 
 int main(int argc, char **argv)
 {
-	struct nb_run run = { .lock = -1 };
+	struct nb_run run = { .lock = -1, .rules_lock = -1 };
 	int status;
 
 	open_standard_streams();
@@ -34,11 +34,9 @@ int main(int argc, char **argv)
 	if (nb_options_parse(&run, argc, argv) < 0) {
 		status = nb_print_failure(&run);
 	} else if (run.options.version) {
-		puts("nat-bridge " NB_VERSION);
-		status = nb_print_flush(NB_STATUS_OK);
+		status = nb_print_version(&run, NB_VERSION);
 	} else if (run.options.help) {
-		nb_options_print_help(run.command, stdout);
-		status = nb_print_flush(NB_STATUS_OK);
+		status = nb_print_help(&run);
 	} else if (!run.command) {
 		nb_error_set(&run.error, NB_STATUS_USAGE, EINVAL, "usage",
 			     "which command? add, remove, list, apply, check or flush "

@@ -49,7 +49,7 @@ static const struct option_row rows[] = {
 	  "a bridge that does not exist now is a failure" },
 	{ "keep-going", 0, OPTION_FLAG, FIELD(keep_going), NULL, " apply ",
 	  "apply the valid files, name the others (exit status 4)" },
-	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, " add remove apply flush ",
+	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, NULL,
 	  "change nothing; print what would be done, for nft" },
 	{ "wait", 'w', OPTION_WAIT, FIELD(wait), "TIME", NULL,
 	  "wait so long for another nat-bridge (default 10s)" },
@@ -221,11 +221,13 @@ static int parse_option(struct nb_run *run, int argc, char **argv, int *position
 		set_flag(run, row);
 		return 0;
 	}
-	if (!value) {
-		if (*position + 1 >= argc || !argv[*position + 1])
-			return usage(run, "--%s needs an argument", row->name);
-		value = argv[++*position];
-	}
+	if (value)
+		return set_value(run, row, value);
+	value = *position + 1 < argc ? argv[*position + 1] : NULL;
+	if (!value || strncmp(value, "--", 2) == 0)
+		return usage(run, "--%s needs an argument%s%.60s", row->name, value ? ", not " : "",
+			     value ? value : "");
+	(*position)++;
 	return set_value(run, row, value);
 }
 
@@ -370,7 +372,5 @@ void nb_options_print_help(const struct nb_command *command, FILE *out)
 		fprintf(out, "  %-8s %s\n", nb_commands[i].name, nb_commands[i].summary);
 	fputs("\nOptions of every command:\n", out);
 	print_options(NULL, out);
-	fputs("\nMost take -n, --dry-run, too: change nothing, print what would be done.\n"
-	      "nat-bridge COMMAND --help says more. Manual: man 8 nat-bridge\n",
-	      out);
+	fputs("\nnat-bridge COMMAND --help says more. Manual: man 8 nat-bridge\n", out);
 }

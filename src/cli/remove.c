@@ -45,11 +45,11 @@ static int check_usage(struct nb_run *run)
 	if (options->all_networks && run->word_count > 0)
 		message = "remove --all-networks takes no NETWORK and no PORT";
 	else if (!options->all_networks && run->word_count == 0)
-		message = "remove needs a NETWORK and a PORT (or NETWORK --all, or --all-networks)";
+		message = "remove needs a NETWORK and a PORT, NETWORK --all, or --all-networks";
 	else if (options->all && run->word_count > 1)
 		message = "remove NETWORK takes either PORT or --all";
 	else if (!options->all_networks && !options->all && run->word_count < 2)
-		message = "remove needs a PORT (or --all for every mapping of that network)";
+		message = "remove needs a PORT, or --all for every mapping of that network";
 	if (!message)
 		return 0;
 	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
@@ -182,10 +182,11 @@ static struct nb_element key_of(const struct nb_stored *stored)
 
 static int collect_keys(struct nb_run *run, struct removal *removal)
 {
-	for (size_t i = 0; i < removal->chosen_count; i++) {
-		const struct nb_element key = key_of(removal->chosen[i]);
+	for (size_t i = 0; i < removal->inventory.count; i++) {
+		const struct nb_stored *stored = &removal->inventory.items[i];
+		const struct nb_element key = key_of(stored);
 
-		if (removal->chosen[i]->owns_key &&
+		if (removal->is_chosen[i] && stored->owns_key &&
 		    nb_element_list_append(&removal->keys, &key) < 0)
 			return nb_out_of_memory(run);
 	}
@@ -285,8 +286,8 @@ static int commit(struct nb_run *run, void *data)
 
 	/* what an earlier, killed removal left is done with this one */
 	if (r == 0 && run->rules.unfinished_count && removal->chosen_count)
-		r = nb_rules_tidy(run->options.rules, true, &run->error);
-	return r < 0 ? r : 0;
+		r = nb_run_tidy_rules(run, true);
+	return r;
 }
 
 static int fill_report(struct nb_run *run, const struct removal *removal, struct nb_report *report)
@@ -307,6 +308,14 @@ static int fill_report(struct nb_run *run, const struct removal *removal, struct
 	return 0;
 }
 
+static bool chose_more_than_runtime(const struct removal *removal)
+{
+	for (size_t i = 0; i < removal->inventory.count; i++)
+		if (removal->is_chosen[i] && !removal->inventory.items[i].mapping.runtime)
+			return true;
+	return false;
+}
+
 static int carry_out(struct nb_run *run, struct removal *removal, struct nb_report *report)
 {
 	const struct nb_goal goal = {
@@ -321,6 +330,12 @@ static int carry_out(struct nb_run *run, struct removal *removal, struct nb_repo
 
 	if (removal->chosen_count == 0)
 		return fill_report(run, removal, report);
+	/* a removal that is forgotten with the directory would come back with it */
+	if (chose_more_than_runtime(removal)) {
+		r = nb_wanted_require_directory(run, &removal->state);
+		if (r < 0)
+			return r;
+	}
 	files = stage(run, removal);
 	if (files < 0)
 		return files;
@@ -329,6 +344,7 @@ static int carry_out(struct nb_run *run, struct removal *removal, struct nb_repo
 		/* before the first batch nothing has happened; after it only forward */
 		if (removal->staged && !outcome.committed)
 			nb_change_abandon(removal->change, &ignored);
+		run->changed = outcome.committed;
 		return r;
 	}
 	report->changed = outcome.changed || files > 0;

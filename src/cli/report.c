@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the commands print: text for people, one JSON object for programs. */
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include <cjson/cJSON.h>
 
+#include "../model/text.h"
 #include "cli.h"
 
 int nb_row_append(struct nb_row_list *list, const struct nb_row *row)
@@ -57,14 +59,16 @@ static void print_error(const struct nb_error *error)
 {
 	const char *slash = strrchr(error->file, '/');
 	const char *name = slash ? slash + 1 : error->file;
+	char place[sizeof(error->file) + 16];
 
+	if (error->line)
+		snprintf(place, sizeof(place), "%s:%u", name, error->line);
+	else
+		snprintf(place, sizeof(place), "%s", name);
 	fputs("nat-bridge: ", stderr);
 	/* "/etc/passwd belongs to ..." names it well enough */
-	if (*name && !strstr(error->message, name)) {
-		if (error->line)
-			fprintf(stderr, "%s:%u: ", error->file, error->line);
-		else
-			fprintf(stderr, "%s: ", error->file);
+	if (*name && !strstr(error->message, place)) {
+		fprintf(stderr, "%.*s%s: ", (int)(name - error->file), error->file, place);
 		if (error->key[0])
 			fprintf(stderr, "%s: ", error->key);
 	}
@@ -74,10 +78,15 @@ static void print_error(const struct nb_error *error)
 /* A NULL text becomes null. */
 static void add_text(cJSON *object, const char *key, const char *text)
 {
-	if (text && *text)
-		cJSON_AddStringToObject(object, key, text);
-	else
+	char line[NAME_MAX + 1];
+
+	if (!text || !*text) {
 		cJSON_AddNullToObject(object, key);
+		return;
+	}
+	/* names of files may be any bytes */
+	nb_copy_line(line, sizeof(line), text);
+	cJSON_AddStringToObject(object, key, line);
 }
 
 static void add_count(cJSON *object, const char *key, bool known, uint64_t count)
@@ -151,6 +160,47 @@ static void print_json(cJSON *object)
 	cJSON_Delete(object);
 }
 
+/* One word of an object, for programs that always say --json. */
+static int print_text(const char *key, const char *text)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	cJSON_AddStringToObject(object, key, text);
+	print_json(object);
+	return nb_print_flush(NB_STATUS_OK);
+}
+
+int nb_print_version(struct nb_run *run, const char *version)
+{
+	if (run->options.json)
+		return print_text("version", version);
+	printf("nat-bridge %s\n", version);
+	return nb_print_flush(NB_STATUS_OK);
+}
+
+int nb_print_help(struct nb_run *run)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *stream;
+	int status;
+
+	if (!run->options.json) {
+		nb_options_print_help(run->command, stdout);
+		return nb_print_flush(NB_STATUS_OK);
+	}
+	stream = open_memstream(&text, &size);
+	if (!stream) {
+		nb_out_of_memory(run);
+		return nb_print_failure(run);
+	}
+	nb_options_print_help(run->command, stream);
+	fclose(stream);
+	status = print_text("help", text);
+	free(text);
+	return status;
+}
+
 int nb_print_failure(struct nb_run *run)
 {
 	static const struct nb_row_list none;
@@ -166,7 +216,7 @@ int nb_print_failure(struct nb_run *run)
 		} else if (run->command && run->command->run == nb_command_list) {
 			add_rows(object, "mappings", &none);
 		} else {
-			cJSON_AddBoolToObject(object, "changed", false);
+			cJSON_AddBoolToObject(object, "changed", run->changed);
 			add_rows(object, "mappings", &none);
 			add_rows(object, "pending", &none);
 		}
@@ -206,7 +256,9 @@ static void print_change_text(const struct nb_report *report)
 	size_t total = 0;
 
 	if (!report->changed) {
-		printf("unchanged: %s\n", report->unchanged);
+		printf("unchanged: %s\n", report->mappings.count == 0 && report->pending.count
+						  ? "it is asked for already, and pending"
+						  : report->unchanged);
 		return;
 	}
 	for (size_t i = 0; i < 3; i++)
@@ -330,8 +382,8 @@ static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cell
 		strcpy(cells->text[6], "over");
 	else
 		format_left(mapping->until - now, cells->text[6], sizeof(cells->text[6]));
-	snprintf(cells->text[7], sizeof(cells->text[7]), "%.90s",
-		 row->file && !has_usual_name(row) ? row->file : row->origin);
+	nb_copy_line(cells->text[7], 91,
+		     row->file && !has_usual_name(row) ? row->file : row->origin);
 }
 
 static void print_table(const struct nb_row_list *rows)
@@ -367,15 +419,19 @@ static void print_table(const struct nb_row_list *rows)
 	}
 }
 
-int nb_print_list(struct nb_run *run, const struct nb_row_list *rows)
+int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status)
 {
 	cJSON *object;
 
 	print_warnings(run);
+	if (status != NB_STATUS_OK)
+		print_error(&run->error);
 	if (run->options.json) {
 		object = cJSON_CreateObject();
 		add_rows(object, "mappings", rows);
 		add_warnings(object, run);
+		if (status != NB_STATUS_OK)
+			add_error(object, &run->error);
 		print_json(object);
 	} else if (!run->options.quiet) {
 		if (rows->count)
@@ -384,18 +440,21 @@ int nb_print_list(struct nb_run *run, const struct nb_row_list *rows)
 			puts(run->word_count ? "no mappings there"
 					     : "no mappings (nat-bridge add NETWORK PORT)");
 	}
-	return nb_print_flush(NB_STATUS_OK);
+	return nb_print_flush(status);
 }
 
 int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
 		   enum nb_status status)
 {
+	bool failed = status == NB_STATUS_FAILED;
 	cJSON *object, *array;
 
 	print_warnings(run);
+	if (failed)
+		print_error(&run->error);
 	if (run->options.json) {
 		object = cJSON_CreateObject();
-		cJSON_AddBoolToObject(object, "in_sync", count == 0);
+		cJSON_AddBoolToObject(object, "in_sync", count == 0 && !failed);
 		array = cJSON_AddArrayToObject(object, "drift");
 		for (size_t i = 0; i < count; i++) {
 			cJSON *finding = cJSON_CreateObject();
@@ -406,9 +465,11 @@ int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t
 			cJSON_AddItemToArray(array, finding);
 		}
 		add_warnings(object, run);
+		if (failed)
+			add_error(object, &run->error);
 		print_json(object);
 	} else if (count == 0) {
-		if (!run->options.quiet)
+		if (!run->options.quiet && status == NB_STATUS_OK)
 			puts("in sync");
 	} else {
 		/* the findings are the answer: --quiet leaves the exit status alone */

@@ -83,6 +83,25 @@ static int resolve_by_guards(struct nb_resolver *resolver, const struct nb_netwo
 	return r;
 }
 
+/* The engine has no such network (yet): perhaps it is a slip. */
+static int word_unknown(struct nb_resolution *resolution, const struct nb_engine_answer *answer,
+			const char *title, const char *name)
+{
+	const char **names = calloc(answer->count + 1, sizeof(*names));
+	size_t nearest;
+
+	if (!names)
+		return -ENOMEM;
+	for (size_t i = 0; i < answer->count; i++)
+		names[i] = answer->networks[i].name;
+	nearest = nb_nearest(name, names, answer->count);
+	snprintf(resolution->why, sizeof(resolution->why), "%s has no network %s%s%s", title, name,
+		 nearest == SIZE_MAX ? "" : "; there is ",
+		 nearest == SIZE_MAX ? "" : names[nearest]);
+	free(names);
+	return 0;
+}
+
 static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_network *network)
 {
 	const struct nb_engine_answer *answer = nb_ask_engine(resolver->run, network->engine);
@@ -98,11 +117,8 @@ static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_netwo
 		return resolve_by_guards(resolver, network);
 	}
 	found = nb_engine_find(answer, network->name);
-	if (!found) {
-		snprintf(resolution->why, sizeof(resolution->why), "%s has no network %s", title,
-			 network->name);
-		return 0;
-	}
+	if (!found)
+		return word_unknown(resolution, answer, title, network->name);
 	if (found + 1 < answer->networks + answer->count &&
 	    strcmp(found[1].name, found->name) == 0) {
 		resolution->hopeless = true;

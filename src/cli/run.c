@@ -8,39 +8,65 @@
 
 int nb_run_prepare(struct nb_run *run, bool writer)
 {
-	int r = nb_config_read(run->options.config, &run->config, &run->error);
+	int r;
 
-	if (r < 0)
-		return r;
 	run->nl = nb_netlink_new();
 	if (!run->nl)
-		return nb_error_set(&run->error, NB_STATUS_FAILED, ENOMEM, "memory",
-				    "out of memory");
+		return nb_out_of_memory(run);
+	run->config.mark = NB_MARK_DEFAULT;
+	r = nb_config_read(run->options.config, &run->config, &run->error);
+	if (r < 0)
+		return r;
 	if (!writer || run->options.dry_run)
 		return 0;
 	if (geteuid() != 0)
 		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "permission",
 				    "%s changes the kernel: run it as root (sudo nat-bridge ...)",
 				    run->command->name);
-	r = nb_lock_take(run);
-	if (r < 0)
-		return r;
+	return nb_lock_take(run);
+}
+
+int nb_run_tidy_rules(struct nb_run *run, bool gone)
+{
+	struct nb_error error;
+	int r = nb_rules_tidy(run->options.rules, gone, &error);
+
+	if (r >= 0)
+		return 0;
+	/* it cannot be helped now, and keeps nobody from anything */
+	if (r == -EROFS || r == -EACCES) {
+		if (gone)
+			nb_warn(&run->warnings, "%s", error.message);
+		return 0;
+	}
+	run->error = error;
+	return r;
+}
+
+static int prepare_rules(struct nb_run *run)
+{
+	int r = run->lock >= 0 ? nb_lock_rules(run) : 0;
+
 	/* what a killed command staged and never committed */
-	r = nb_rules_tidy(run->options.rules, false, &run->error);
-	if (r < 0 && r != -ENOENT && r != -EROFS && r != -EACCES)
-		return r;
-	return 0;
+	return r == 0 && run->lock >= 0 ? nb_run_tidy_rules(run, false) : r;
 }
 
 int nb_run_read_rules(struct nb_run *run)
 {
+	int r = prepare_rules(run);
+
+	if (r < 0)
+		return r;
 	return nb_rules_read(run->options.rules, &run->rules, &run->warnings, &run->error);
 }
 
 int nb_run_read_rules_about(struct nb_run *run, const struct nb_port_spec *specs, size_t count)
 {
 	const struct nb_rules_about about = { .specs = specs, .count = count };
+	int r = prepare_rules(run);
 
+	if (r < 0)
+		return r;
 	return nb_rules_read_about(run->options.rules, &about, &run->rules, &run->warnings,
 				   &run->error);
 }
@@ -54,6 +80,8 @@ void nb_run_finish(struct nb_run *run)
 	nb_netlink_free(run->nl);
 	nb_warnings_clear(&run->warnings);
 	/* the kernel releases the lock with its last descriptor */
+	if (run->rules_lock >= 0)
+		close(run->rules_lock);
 	if (run->lock >= 0)
 		close(run->lock);
 }

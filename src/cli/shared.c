@@ -7,11 +7,13 @@
 #include <errno.h>
 #include <string.h>
 
+#include "../model/text.h"
 #include "cli.h"
 
 void nb_error_at(struct nb_run *run, const struct nb_mapping *mapping)
 {
 	const struct nb_mapping_list *lists[] = { &run->rules.mappings, &run->rules.repeated };
+	char path[sizeof(run->error.file)];
 	size_t before = 0;
 
 	if (mapping->file == SIZE_MAX)
@@ -21,8 +23,9 @@ void nb_error_at(struct nb_run *run, const struct nb_mapping *mapping)
 		for (size_t j = 0; j < lists[i]->count; j++)
 			before += lists[i]->items[j].file == mapping->file &&
 				  lists[i]->items[j].line < mapping->line;
-	snprintf(run->error.file, sizeof(run->error.file), "%s/%s", run->options.rules,
+	snprintf(path, sizeof(path), "%s/%s", run->options.rules,
 		 run->rules.files[mapping->file].name);
+	nb_copy_line(run->error.file, sizeof(run->error.file), path);
 	run->error.line = mapping->line;
 	snprintf(run->error.key, sizeof(run->error.key), "mappings[%zu]", before);
 }
@@ -30,8 +33,10 @@ void nb_error_at(struct nb_run *run, const struct nb_mapping *mapping)
 const char *nb_mapping_place(const struct nb_run *run, const struct nb_mapping *mapping,
 			     char *buffer)
 {
-	snprintf(buffer, NB_PLACE_SIZE, "%.200s:%u", run->rules.files[mapping->file].name,
-		 mapping->line);
+	char name[200];
+
+	nb_copy_line(name, sizeof(name), run->rules.files[mapping->file].name);
+	snprintf(buffer, NB_PLACE_SIZE, "%s:%u", name, mapping->line);
 	return buffer;
 }
 

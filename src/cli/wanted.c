@@ -11,6 +11,7 @@ void nb_wanted_clear(struct nb_wanted *wanted)
 	free(wanted->live.items);
 	free(wanted->pending.items);
 	free(wanted->refused);
+	free(wanted->absences);
 	for (size_t i = 0; i < wanted->bridge_count; i++)
 		free(wanted->bridges[i]);
 	free(wanted->bridges);
@@ -18,6 +19,8 @@ void nb_wanted_clear(struct nb_wanted *wanted)
 	memset(&wanted->pending, 0, sizeof(wanted->pending));
 	wanted->refused = NULL;
 	wanted->refused_count = 0;
+	wanted->absences = NULL;
+	wanted->absence_count = 0;
 	wanted->bridges = NULL;
 	wanted->bridge_count = 0;
 	wanted->timed = false;
@@ -53,60 +56,13 @@ int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted
 
 void nb_wanted_warn_pending(struct nb_run *run, const struct nb_wanted *wanted)
 {
-	for (size_t i = 0; i < wanted->pending.count; i++) {
-		const struct nb_mapping *mapping = wanted->pending.items[i].mapping;
+	for (size_t i = 0; i < wanted->absence_count; i++) {
+		const struct nb_absence *absence = &wanted->absences[i];
 		char network[NB_NETWORK_SIZE];
 
-		nb_warn(&run->warnings, "%s has no bridge now: its mappings are pending",
-			nb_network_format(&mapping->network, network));
+		nb_warn(&run->warnings, "%s has no bridge now, its mappings are pending: %s",
+			nb_network_format(&absence->network, network), absence->why);
 	}
-}
-
-static void word_mend(const struct nb_run *run, const struct nb_mapping *mapping,
-		      struct nb_finding *finding)
-{
-	if (strcmp(run->error.code, "external") == 0)
-		snprintf(finding->mend, sizeof(finding->mend),
-			 "take the port out of the bridge, or say \"external\": true");
-	else
-		snprintf(finding->mend, sizeof(finding->mend), "nat-bridge remove %s %u/%s",
-			 finding->network, mapping->port, nb_protocol_name(mapping->protocol));
-}
-
-/*
- * run->error says why @mapping cannot be: with --keep-going it is left out, otherwise, and
- * for what went wrong in finding out, that is the end.
- */
-static int refuse(struct nb_run *run, struct nb_wanted *wanted, const struct nb_mapping *mapping)
-{
-	static const char *const codes[] = { "external", "loopback", "conflict" };
-	struct nb_finding *grown, *finding;
-	char network[NB_NETWORK_SIZE], place[NB_PLACE_SIZE] = "runtime";
-	bool known = false;
-
-	for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++)
-		known |= strcmp(run->error.code, codes[i]) == 0;
-	if (!known)
-		return run->error.number ? -run->error.number : -EIO;
-	if (mapping->file != SIZE_MAX)
-		nb_mapping_place(run, mapping, place);
-	nb_error_prefix(&run->error, "%s %u/%s (%s)", nb_network_format(&mapping->network, network),
-			mapping->port, nb_protocol_name(mapping->protocol), place);
-	nb_error_at(run, mapping);
-	if (!wanted->keep_going)
-		return -EPERM;
-	if (wanted->refused_count == 0)
-		wanted->refusal = run->error;
-	grown = realloc(wanted->refused, (wanted->refused_count + 1) * sizeof(*grown));
-	if (!grown)
-		return nb_out_of_memory(run);
-	wanted->refused = grown;
-	finding = &grown[wanted->refused_count++];
-	memset(finding, 0, sizeof(*finding));
-	snprintf(finding->what, sizeof(finding->what), "refused: %.400s", run->error.message);
-	strcpy(finding->network, network);
-	word_mend(run, mapping, finding);
-	return 0;
 }
 
 /* The last bridge that was judged: files name the same one again and again. */
@@ -165,12 +121,30 @@ static int add_live(struct builder *builder, const struct nb_mapping *mapping, c
 	int r = judge(builder->run, builder->state, bridge, mapping->external, &builder->last);
 
 	if (r < 0)
-		return refuse(builder->run, builder->wanted, mapping);
+		return nb_wanted_refuse(builder->run, builder->wanted, mapping);
 	row->state = "active";
 	row->bridge = keep_name(builder->wanted, bridge);
 	if (!row->bridge || nb_row_append(&builder->wanted->live, row) < 0 ||
 	    nb_desired_add(builder->desired, bridge, mapping) < 0)
 		return nb_out_of_memory(builder->run);
+	return 0;
+}
+
+/* Once for a network: the mappings come sorted by it. */
+static int note_absence(struct nb_wanted *wanted, const struct nb_network *network, const char *why)
+{
+	size_t count = wanted->absence_count;
+	struct nb_absence *grown;
+
+	if (count && nb_network_compare(&wanted->absences[count - 1].network, network) == 0)
+		return 0;
+	grown = realloc(wanted->absences, (count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	wanted->absences = grown;
+	grown[count].network = *network;
+	snprintf(grown[count].why, sizeof(grown[count].why), "%s", why);
+	wanted->absence_count++;
 	return 0;
 }
 
@@ -187,7 +161,9 @@ static int add_mapping(struct builder *builder, const struct nb_mapping *mapping
 
 	if (!resolution)
 		return nb_out_of_memory(run);
-	if (resolution->present == 0 && nb_row_append(&builder->wanted->pending, &row) < 0)
+	if (resolution->present == 0 &&
+	    (nb_row_append(&builder->wanted->pending, &row) < 0 ||
+	     note_absence(builder->wanted, &mapping->network, resolution->why) < 0))
 		return nb_out_of_memory(run);
 	for (size_t i = 0; i < resolution->count; i++) {
 		const struct nb_resolved *resolved = &resolution->items[i];
@@ -215,129 +191,6 @@ static int tolerate(struct builder *builder, const struct nb_mapping *mapping)
 		    nb_desired_tolerate(builder->desired, resolution->items[i].bridge) < 0)
 			return nb_out_of_memory(builder->run);
 	return 0;
-}
-
-/* A row that shall be live, as an element. */
-static struct nb_element element_of(const struct nb_row *row)
-{
-	struct nb_element element = {
-		.target = row->mapping->target,
-		.port = row->mapping->port,
-		.protocol = row->mapping->protocol,
-	};
-
-	snprintf(element.bridge, sizeof(element.bridge), "%s", row->bridge);
-	return element;
-}
-
-static int compare_rows(const void *a, const void *b)
-{
-	const struct nb_element left = element_of(*(struct nb_row *const *)a);
-	const struct nb_element right = element_of(*(struct nb_row *const *)b);
-
-	return nb_element_compare(&left, &right);
-}
-
-static int refuse_row(struct builder *builder, struct nb_row *row, const struct nb_row *other,
-		      struct nb_element_list *dropped)
-{
-	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE], place[NB_PLACE_SIZE];
-	const struct nb_element element = element_of(row);
-	struct nb_run *run = builder->run;
-	int r;
-
-	nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "conflict",
-		     "on bridge %s the same port leads to %s for %s (%s): remove one of them",
-		     row->bridge, nb_target_format(&other->mapping->target, target),
-		     nb_network_format(&other->mapping->network, network),
-		     nb_mapping_place(run, other->mapping, place));
-	r = refuse(run, builder->wanted, row->mapping);
-	if (r < 0)
-		return r;
-	row->state = NULL;
-	return nb_element_list_append(dropped, &element) < 0 ? nb_out_of_memory(run) : 0;
-}
-
-/* The rows of one key, ordered by target: of several targets the one that is live stays. */
-static int settle_key(struct builder *builder, struct nb_row **rows, size_t count,
-		      struct nb_element_list *dropped)
-{
-	const struct nb_element first = element_of(rows[0]), last = element_of(rows[count - 1]);
-	const struct nb_element *live = nb_element_find(&builder->state->targets, &first);
-	int r = 0;
-
-	if (nb_target_equal(&first.target, &last.target))
-		return 0;
-	for (size_t i = 0; r == 0 && i < count; i++) {
-		const struct nb_target *target = &rows[i]->mapping->target;
-		bool is_first = nb_target_equal(target, &first.target);
-
-		/* with it, nothing is left out: without --keep-going the others are the error */
-		if (!live || !nb_target_equal(target, &live->target))
-			r = refuse_row(builder, rows[i], is_first ? rows[count - 1] : rows[0],
-				       dropped);
-	}
-	return r;
-}
-
-static void leave_out(struct builder *builder, struct nb_element_list *dropped)
-{
-	struct nb_element_list *elements = &builder->desired->elements;
-	struct nb_row_list *live = &builder->wanted->live;
-	size_t kept = 0;
-
-	nb_element_list_sort(dropped);
-	for (size_t i = 0; i < elements->count; i++) {
-		if (nb_element_find_exact(dropped, &elements->items[i]))
-			free(elements->items[i].comment);
-		else
-			elements->items[kept++] = elements->items[i];
-	}
-	elements->count = kept;
-	kept = 0;
-	for (size_t i = 0; i < live->count; i++)
-		if (live->items[i].state)
-			live->items[kept++] = live->items[i];
-	live->count = kept;
-}
-
-/* Two networks on one bridge, and one port that leads to two targets. */
-static int settle_conflicts(struct builder *builder)
-{
-	struct nb_element_list *elements = &builder->desired->elements, dropped = { 0 };
-	struct nb_row_list *live = &builder->wanted->live;
-	struct nb_row **rows;
-	bool any = false;
-	int r = 0;
-
-	nb_element_list_sort(elements);
-	for (size_t i = 1; i < elements->count && !any; i++)
-		any = nb_element_compare_key(&elements->items[i - 1], &elements->items[i]) == 0 &&
-		      !nb_target_equal(&elements->items[i - 1].target, &elements->items[i].target);
-	if (!any)
-		return 0;
-	rows = calloc(live->count, sizeof(struct nb_row *));
-	if (!rows)
-		return nb_out_of_memory(builder->run);
-	for (size_t i = 0; i < live->count; i++)
-		rows[i] = &live->items[i];
-	qsort(rows, live->count, sizeof(struct nb_row *), compare_rows);
-	for (size_t i = 0, end; r == 0 && i < live->count; i = end) {
-		const struct nb_element first = element_of(rows[i]);
-
-		for (end = i + 1; end < live->count; end++) {
-			const struct nb_element next = element_of(rows[end]);
-
-			if (nb_element_compare_key(&first, &next) != 0)
-				break;
-		}
-		r = settle_key(builder, rows + i, end - i, &dropped);
-	}
-	free(rows);
-	if (r == 0)
-		leave_out(builder, &dropped);
-	nb_element_list_clear(&dropped);
-	return r;
 }
 
 /* Take over an element of the kernel as it is. */
@@ -448,7 +301,7 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state, struct 
 		}
 		if (judge(run, state, element->bridge, mapping.external, &last) < 0) {
 			mapping.runtime = true;
-			r = refuse(run, wanted, &mapping);
+			r = nb_wanted_refuse(run, wanted, &mapping);
 			if (r < 0) {
 				nb_element_list_clear(&taken);
 				return r;
@@ -466,19 +319,19 @@ int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state
 {
 	struct nb_network network;
 	bool external;
+	size_t live = 0;
 
-	if (run->rules.present)
+	for (size_t i = 0; !run->rules.present && i < state->targets.count; i++)
+		live += !nb_comment_is_runtime(state->targets.items[i].comment, &network,
+					       &external);
+	if (live == 0)
 		return 0;
-	for (size_t i = 0; i < state->targets.count; i++) {
-		if (nb_comment_is_runtime(state->targets.items[i].comment, &network, &external))
-			continue;
-		return nb_error_set(&run->error, NB_STATUS_FAILED, ENOENT, "no-rules",
-				    "%s does not exist, but %zu of its mappings are live: is it "
-				    "the right directory? Make it again, or 'nat-bridge flush' if "
-				    "they shall go",
-				    run->options.rules, state->targets.count);
-	}
-	return 0;
+	return nb_error_set(&run->error, NB_STATUS_FAILED, ENOENT, "no-rules",
+			    "%s does not exist, but %zu mapping%s of rule files %s live: is it the "
+			    "right directory? Make it again, or 'nat-bridge flush' if they shall "
+			    "go",
+			    run->options.rules, live, live == 1 ? "" : "s",
+			    live == 1 ? "is" : "are");
 }
 
 static int add_files(struct builder *builder)
@@ -516,14 +369,12 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 		return r;
 	r = add_files(&builder);
 	if (r == 0)
-		r = settle_conflicts(&builder);
+		r = nb_wanted_settle_conflicts(run, state, desired, wanted);
 	nb_resolver_clear(&builder.resolver);
 	wanted->digest = nb_desired_digest(desired);
 	if (r == 0 && nb_rules_invalid(&run->rules))
 		r = keep_invalid(run, state, desired);
 	if (r == 0)
 		r = add_runtime(run, state, desired, wanted);
-	if (r == 0)
-		r = nb_wanted_require_bridges(run, wanted);
 	return r;
 }

@@ -5,17 +5,25 @@
 
 #include "cli.h"
 
+/* A network that has no bridge now, and why. */
+struct nb_absence {
+	struct nb_network network;
+	char why[NB_ENGINE_WHY];
+};
+
 /* Filled anew for each state that is read. */
 struct nb_wanted {
 	struct nb_row_list live;    /* mappings that shall be in the kernel */
 	struct nb_row_list pending; /* bridge absent */
 	struct nb_finding *refused; /* mappings that their bridge cannot carry */
 	size_t refused_count;
-	struct nb_error refusal; /* of the first of them */
-	uint64_t digest;	 /* of what the rule files ask, runtime mappings aside */
-	bool timed;		 /* some of it has a life span */
-	bool keep_going;	 /* leave the refused out instead of failing */
-	char **bridges;		 /* what the rows of live point to */
+	struct nb_error refusal;     /* of the first of them */
+	uint64_t digest;	     /* of what the rule files ask, runtime mappings aside */
+	bool timed;		     /* some of it has a life span */
+	bool keep_going;	     /* leave the refused out instead of failing */
+	struct nb_absence *absences; /* of the networks that are pending */
+	size_t absence_count;
+	char **bridges; /* what the rows of live point to */
 	size_t bridge_count;
 };
 
@@ -27,6 +35,18 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 		    void *data);
 void nb_wanted_clear(struct nb_wanted *wanted);
 
+/*
+ * run->error says why @mapping cannot be. With --keep-going it is left out (0); otherwise, and
+ * for what went wrong in finding out, that is the end.
+ */
+int nb_wanted_refuse(struct nb_run *run, struct nb_wanted *wanted,
+		     const struct nb_mapping *mapping);
+/*
+ * Two networks on one bridge, and one port that leads to two targets: both are refused, apart
+ * from one that is live.
+ */
+int nb_wanted_settle_conflicts(struct nb_run *run, const struct nb_state *state,
+			       struct nb_desired *desired, struct nb_wanted *wanted);
 /* Without --keep-going: the first invalid file as the error, the others as warnings. */
 int nb_wanted_require_valid(struct nb_run *run);
 /* The rules directory is gone while its mappings are live: that is a mistake, not a wish. */

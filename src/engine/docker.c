@@ -25,7 +25,7 @@ static int append(struct nb_engine_answer *answer, const cJSON *json)
 
 	if (nb_engine_is_true(json, "ConfigOnly"))
 		instead = "holds a configuration only: map the network that is made from it";
-	if (!bridge && id && strlen(id) >= ID_DIGITS) {
+	if ((!bridge || !*bridge) && id && strlen(id) >= ID_DIGITS) {
 		snprintf(device, sizeof(device), "br-%.*s", ID_DIGITS, id);
 		bridge = device;
 	}

@@ -125,7 +125,9 @@ static int append_all(const struct nb_http_answer *http,
 		      int (*append)(struct nb_engine_answer *answer, const cJSON *json),
 		      struct nb_engine_answer *answer)
 {
-	cJSON *list = cJSON_ParseWithLength(http->body, http->length);
+	/* cJSON would end a text there, and so make one name of another */
+	bool cut = memmem(http->body, http->length, "\\u0000", 6) != NULL;
+	cJSON *list = cut ? NULL : cJSON_ParseWithLength(http->body, http->length);
 	int r = cJSON_IsArray(list) ? 0 : -EPROTO;
 	const cJSON *json;
 

@@ -94,6 +94,9 @@ int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer
 	files = read_files(path, ret);
 	if (files == 0)
 		ret->why[0] = '\0';
+	else if (files == -EACCES)
+		snprintf(ret->why, sizeof(ret->why),
+			 "Podman's networks in %s are for root to read: sudo nat-bridge", path);
 	else if (files != -ENOMEM && (r == -ENOENT || r == -ECONNREFUSED))
 		snprintf(ret->why, sizeof(ret->why),
 			 "Podman's service does not answer at %s, and there are no networks of "

@@ -386,7 +386,10 @@ static int read_file_member(struct nb_scan *scan, const char *key, unsigned int 
 		file->schema = nb_scan_string(&value);
 		return file->schema ? 0 : out_of_memory(scan);
 	}
-	if (value.type != NB_SCAN_NUMBER || value.length != 1 || value.text[0] != '1')
+	if (value.type != NB_SCAN_NUMBER)
+		return nb_scan_fail(scan, value.line, "is %s, but must be the number 1",
+				    type_name(value.type));
+	if (value.length != 1 || value.text[0] != '1')
 		return nb_scan_fail(scan, value.line,
 				    "%.*s is no version that this program reads; it reads 1",
 				    shown(&value), value.text);

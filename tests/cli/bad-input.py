@@ -172,7 +172,7 @@ WRONG = [
     ("-v", ("-v",), 2, "-V"),
     ("letters together, one unknown", ("list", "-qZ"), 2, "-Z"),
     ("letters together, one lacks its argument", ("list", "-qw"), 2, "--wait"),
-    ("letters together, one not of this command", ("list", "-qn"), 2, "does not take --dry-run"),
+    ("an option as the argument of another", ("list", "--rules", "--quiet"), 2, "--rules"),
     ("unknown protocol", ("add", "br-app", "80/sctp"), 2, None),
     ("empty protocol", ("add", "br-app", "80/"), 2, None),
     ("two protocols", ("add", "br-app", "80/tcp/udp"), 2, None),

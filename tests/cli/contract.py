@@ -940,7 +940,7 @@ def _():
     expect(lab.json("check").get("in_sync"), "in sync")
     locks = [name for name in os.listdir("/run/nat-bridge") if name.endswith(".lock")]
     inode = os.stat("/proc/self/ns/net").st_ino
-    expect_eq(locks, [f"{inode}.lock"], "the lock's name")
+    expect_eq(sorted(locks), [f"{inode}.lock", "rules.lock"], "the locks' names")
     expect_eq(stat.S_IMODE(os.stat("/run/nat-bridge").st_mode) & 0o077 &
               stat.S_IMODE(os.stat(f"/run/nat-bridge/{inode}.lock").st_mode), 0, "root only")
 

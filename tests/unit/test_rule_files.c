@@ -124,7 +124,7 @@ static const struct invalid invalid_files[] = {
 	/* Depth */
 	{ "{\"x\":{\"x\":{}}}", 1, "x", "unknown key" },
 	{ "{\"version\":[[[[[[[[]]]]]]]]}", 1, "version[0]", "deeper than 8" },
-	{ "{\"version\":[[[[[[[]]]]]]]}", 1, "version", "no version" },
+	{ "{\"version\":[[[[[[[]]]]]]]}", 1, "version", "must be the number 1" },
 	/* Keys */
 	{ "{}", 1, "", "\"mappings\" is missing" },
 	{ "{\"version\":1}", 1, "", "\"mappings\" is missing" },
@@ -143,7 +143,7 @@ static const struct invalid invalid_files[] = {
 	/* Version, schema */
 	{ "{\"version\":2,\"mappings\":[]}", 1, "version", "it reads 1" },
 	{ "{\"version\":1.0,\"mappings\":[]}", 1, "version", "1.0 is no version" },
-	{ "{\"version\":\"1\",\"mappings\":[]}", 1, "version", "no version" },
+	{ "{\"version\":\"1\",\"mappings\":[]}", 1, "version", "must be the number 1" },
 	{ "{\"version\":01,\"mappings\":[]}", 1, "version", "01 is no number" },
 	{ "{\"$schema\":1,\"mappings\":[]}", 1, "$schema", "must be a string" },
 	{ "{\"mappings\":{}}", 1, "mappings", "must be an array" },

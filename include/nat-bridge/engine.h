@@ -50,6 +50,25 @@ int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
 		  struct nb_engine_answer *ret);
 void nb_engine_answer_clear(struct nb_engine_answer *answer);
 
+/* A container as its engine describes it. */
+struct nb_engine_container {
+	bool known;  /* the engine answered; otherwise why says what to do */
+	bool absent; /* not known, because there is no trace of the engine */
+	bool found;  /* it has such a container */
+	char why[NB_ENGINE_WHY];
+	char shares[80];			/* the container whose network it uses, or "" */
+	char (*networks)[NB_NETWORK_NAME_SIZE]; /* names of its networks */
+	size_t count;
+};
+
+/*
+ * Which networks has the container @name? As nb_engine_ask(). Podman is asked over its socket
+ * alone: no file of a fixed form says it. Free with nb_engine_container_clear().
+ */
+int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places *places,
+			    const char *name, struct nb_engine_container *ret);
+void nb_engine_container_clear(struct nb_engine_container *container);
+
 /* The first network of that name, or NULL. A second of the same name follows it. */
 const struct nb_engine_network *nb_engine_find(const struct nb_engine_answer *answer,
 					       const char *name);

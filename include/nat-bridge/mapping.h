@@ -26,15 +26,21 @@ enum nb_engine {
 	NB_ENGINE_DOCKER,
 	NB_ENGINE_PODMAN,
 	NB_ENGINE_COUNT,
+	/* no engine: whichever has a container of that name */
+	NB_ENGINE_CONTAINER = NB_ENGINE_COUNT,
 };
 
-/* What a mapping names. Always qualified where it is stored. */
+/*
+ * What a mapping names. Always qualified where it is stored. The name of an engine's network
+ * may be a pattern, in which '*' stands for any characters: each network that it matches, at
+ * any time.
+ */
 struct nb_network {
 	enum nb_engine engine;
 	char name[NB_NETWORK_NAME_SIZE];
 };
 
-/* "iface", "docker", "podman" */
+/* "iface", "docker", "podman", "container" */
 const char *nb_engine_name(enum nb_engine engine);
 
 /*
@@ -55,6 +61,12 @@ int nb_network_parse(const char *text, struct nb_network *ret, struct nb_error *
 
 /* True if @text begins with a known "engine:" prefix. */
 bool nb_network_is_qualified(const char *text);
+
+bool nb_network_is_pattern(const struct nb_network *network);
+/* Is @name what @pattern (a pattern or not) means? Both are of the same engine. */
+bool nb_network_matches(const struct nb_network *pattern, const char *name);
+/* May more than one bridge be this network? A pattern, or a container's. */
+bool nb_network_is_several(const struct nb_network *network);
 
 /* Write "engine:name" and return @buffer, which holds NB_NETWORK_SIZE bytes. */
 const char *nb_network_format(const struct nb_network *network, char *buffer);
@@ -91,7 +103,9 @@ struct nb_mapping {
 	bool runtime;  /* lives in the kernel alone */
 	int64_t until; /* seconds since the epoch, 0 = for ever */
 	char *comment; /* owned, or NULL */
-	size_t file;   /* index into nb_rules.files; SIZE_MAX: none */
+	/* of a pattern: the networks that it leaves out, qualified, blanks between them; or NULL */
+	char *except;
+	size_t file; /* index into nb_rules.files; SIZE_MAX: none */
 	unsigned int line;
 };
 
@@ -104,7 +118,23 @@ struct nb_mapping_list {
 	size_t capacity;
 };
 
-/* Append a copy that owns its comment. -ENOMEM on failure. */
+/* Free what it owns. */
+void nb_mapping_clear(struct nb_mapping *mapping);
+/* Let @to own copies of what @from owns. -ENOMEM: it owns nothing. */
+int nb_mapping_copy_texts(struct nb_mapping *to, const struct nb_mapping *from);
+/* Does @mapping, whose network is a pattern, leave out this network of the same engine? */
+bool nb_mapping_excepts(const struct nb_mapping *mapping, const char *name);
+/*
+ * Put the network @word ("docker:x", a pattern, or "x" for one of @mapping's engine) into
+ * mapping->except, unless it is there. -EINVAL with @err, or -ENOMEM.
+ */
+int nb_mapping_except(struct nb_mapping *mapping, const char *word, struct nb_error *err);
+/* The same for all that @other leaves out. */
+int nb_mapping_except_likewise(struct nb_mapping *mapping, const struct nb_mapping *other);
+/* Does mapping->except go with its network? -EINVAL with @err if not. */
+int nb_mapping_check_except(const struct nb_mapping *mapping, struct nb_error *err);
+
+/* Append a copy that owns its texts. -ENOMEM on failure. */
 int nb_mapping_list_append(struct nb_mapping_list *list, const struct nb_mapping *mapping);
 void nb_mapping_list_sort(struct nb_mapping_list *list); /* stable, by key */
 void nb_mapping_list_clear(struct nb_mapping_list *list);

@@ -16,6 +16,7 @@
 
 struct addition {
 	struct nb_network network;
+	struct nb_mapping pattern; /* the network, and what it leaves out */
 	struct nb_state guards; /* read if the engine is silent: they know where its networks are */
 	struct nb_resolver resolver;
 	const struct nb_resolution *bridges; /* what the network is now */
@@ -26,12 +27,16 @@ struct addition {
 	const struct nb_element_list *keys_asked; /* NULL: everything that is live */
 	struct nb_change *change;		  /* NULL: no rule file is written */
 	bool staged;
+	bool narrowed; /* a pattern leaves out more than before: that is closed */
+	struct nb_wanted wanted;
 	char vanished[NB_IFNAME_SIZE]; /* the bridge went away while it was mapped */
 };
 
 static void clear(struct addition *addition)
 {
 	nb_resolver_clear(&addition->resolver);
+	nb_mapping_clear(&addition->pattern);
+	nb_wanted_clear(&addition->wanted);
 	nb_state_clear(&addition->guards);
 	free(addition->specs);
 	nb_mapping_list_clear(&addition->mappings);
@@ -215,20 +220,74 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	return r;
 }
 
+/* 1 if an engine that should know the network does not answer, 0 if not, or -ENOMEM. */
+static int needs_guards(struct nb_run *run, const struct nb_network *network)
+{
+	bool silent = false;
+
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer;
+
+		if (network->engine != (enum nb_engine)engine &&
+		    network->engine != NB_ENGINE_CONTAINER)
+			continue;
+		answer = nb_ask_engine(run, (enum nb_engine)engine);
+		if (!answer)
+			return -ENOMEM;
+		silent |= !answer->known;
+	}
+	return silent;
+}
+
+/*
+ * Bridges that a pattern leaves out from now on are not among the keys. What the rule files
+ * say as a whole, with this mapping as it will be, takes their elements away, too.
+ */
+static int build_narrowed(struct nb_run *run, const struct nb_state *state,
+			  struct nb_desired *desired, void *data)
+{
+	struct addition *addition = data;
+	struct nb_desired checked = { 0 };
+	int r = build(run, state, &checked, addition);
+
+	nb_desired_clear(&checked);
+	return r < 0 ? r : nb_wanted_build(run, state, desired, &addition->wanted);
+}
+
+/* The rules as they will be: their own texts stay theirs. */
+static int enter_mappings(struct nb_run *run, struct addition *addition)
+{
+	for (size_t i = 0; i < addition->mappings.count; i++) {
+		const struct nb_mapping *mapping = &addition->mappings.items[i];
+		struct nb_mapping_list *list = &run->rules.mappings;
+
+		for (size_t j = 0; j < list->count; j++) {
+			struct nb_mapping *have = &list->items[j];
+			struct nb_mapping entered = *mapping;
+
+			if (nb_mapping_compare_key(have, mapping) != 0)
+				continue;
+			if (nb_mapping_copy_texts(&entered, mapping) < 0)
+				return nb_out_of_memory(run);
+			entered.file = have->file;
+			entered.line = have->line;
+			nb_mapping_clear(have);
+			*have = entered;
+		}
+	}
+	return 0;
+}
+
 /* What is live knows a network's bridges when its engine does not answer. */
 static int read_guards(struct nb_run *run, struct addition *addition)
 {
 	static const struct nb_element_list no_keys;
 	int64_t deadline = nb_monotonic_ms() + 5000;
-	const struct nb_engine_answer *answer;
-	int r;
+	int r = needs_guards(run, &addition->network);
 
-	if (addition->network.engine == NB_ENGINE_IFACE)
-		return 0;
-	answer = nb_ask_engine(run, addition->network.engine);
-	if (!answer)
+	if (r < 0)
 		return nb_out_of_memory(run);
-	if (answer->known)
+	if (r == 0)
 		return 0;
 	do {
 		nb_state_clear(&addition->guards);
@@ -237,6 +296,36 @@ static int read_guards(struct nb_run *run, struct addition *addition)
 	} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
 	addition->resolver.bridges = &addition->guards.bridges;
 	return r;
+}
+
+/* Those of the command line, and those that the rule files have for these ports already. */
+static int collect_exceptions(struct nb_run *run, struct addition *addition)
+{
+	struct nb_mapping *pattern = &addition->pattern;
+	int r = 0;
+
+	pattern->network = addition->network;
+	for (size_t i = 0; r == 0 && i < run->options.except.count; i++)
+		r = nb_mapping_except(pattern, run->options.except.items[i], &run->error);
+	if (r == 0)
+		r = nb_mapping_check_except(pattern, &run->error);
+	for (size_t i = 0; r == 0 && i < addition->spec_count; i++) {
+		const struct nb_port_spec *spec = &addition->specs[i];
+		const struct nb_mapping *have = nb_rules_find(&run->rules, &addition->network,
+							      spec->protocol, spec->port);
+
+		r = have ? nb_mapping_except_likewise(pattern, have) : 0;
+	}
+	for (size_t i = 0; r == 0 && i < addition->spec_count; i++) {
+		const struct nb_port_spec *spec = &addition->specs[i];
+		const struct nb_mapping *have = nb_rules_find(&run->rules, &addition->network,
+							      spec->protocol, spec->port);
+
+		if (have && strcmp(have->except ? have->except : "",
+				   pattern->except ? pattern->except : "") != 0)
+			addition->narrowed = true;
+	}
+	return r == -ENOMEM ? nb_out_of_memory(run) : r;
 }
 
 /* Which network, which bridges, and may they? */
@@ -250,11 +339,14 @@ static int resolve(struct nb_run *run, struct addition *addition, struct nb_link
 		r = nb_resolve_word(run, run->words[0], links, &addition->network);
 	if (r < 0)
 		return r;
+	r = collect_exceptions(run, addition);
+	if (r < 0)
+		return r;
 	addition->resolver = (struct nb_resolver){ .run = run, .links = links };
 	r = read_guards(run, addition);
 	if (r < 0)
 		return r;
-	bridges = addition->bridges = nb_resolve(&addition->resolver, &addition->network);
+	bridges = addition->bridges = nb_resolve(&addition->resolver, &addition->pattern);
 	if (!bridges)
 		return nb_out_of_memory(run);
 	for (size_t i = 0; r == 0 && i < bridges->count; i++)
@@ -289,6 +381,7 @@ static int collect(struct nb_run *run, struct addition *addition)
 		mapping.until = until;
 		mapping.runtime = run->options.runtime;
 		mapping.external = run->options.external;
+		mapping.except = addition->pattern.except;
 		if (nb_mapping_list_append(&addition->mappings, &mapping) < 0)
 			return nb_out_of_memory(run);
 		for (size_t j = 0; j < addition->bridges->count; j++) {
@@ -382,7 +475,7 @@ static int fill_report(struct nb_run *run, const struct addition *addition,
 static int carry_out(struct nb_run *run, struct addition *addition, struct nb_report *report)
 {
 	const struct nb_goal goal = {
-		.build = build,
+		.build = addition->narrowed ? build_narrowed : build,
 		.commit = commit,
 		.data = addition,
 		.keys = &addition->keys_asked,
@@ -393,11 +486,13 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 	int files = stage(run, addition), r;
 
 	/* without a rules directory it takes a look at everything that is live */
-	if (run->rules.present || run->options.runtime)
+	if ((run->rules.present || run->options.runtime) && !addition->narrowed)
 		addition->keys_asked = &addition->keys;
 	if (files < 0)
 		return files;
-	r = nb_transact(run, &goal, &outcome, &report->script);
+	r = addition->narrowed ? enter_mappings(run, addition) : 0;
+	if (r == 0)
+		r = nb_transact(run, &goal, &outcome, &report->script);
 	if (r < 0) {
 		if (addition->staged)
 			nb_change_abandon(addition->change, &ignored);
@@ -415,7 +510,7 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 int nb_command_add(struct nb_run *run)
 {
 	struct nb_link_list links = { 0 };
-	struct addition addition = { 0 };
+	struct addition addition = { .wanted.keep_going = true };
 	struct nb_report report = { 0 };
 	int status, r;
 
@@ -433,7 +528,9 @@ int nb_command_add(struct nb_run *run)
 	if (r == 0)
 		r = nb_run_prepare(run, true);
 	if (r == 0)
-		r = nb_run_read_rules_about(run, addition.specs, addition.spec_count);
+		r = run->options.except.count
+			    ? nb_run_read_rules(run)
+			    : nb_run_read_rules_about(run, addition.specs, addition.spec_count);
 	if (r == 0)
 		r = resolve(run, &addition, &links);
 	if (r == 0)

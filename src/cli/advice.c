@@ -136,7 +136,11 @@ static void advise_network(struct nb_run *run, const struct nb_network *network)
 	const struct nb_engine_network *found;
 	char name[NB_NETWORK_SIZE];
 
-	if (network->engine == NB_ENGINE_IFACE)
+	if (network->engine == NB_ENGINE_CONTAINER)
+		nb_warn(&run->warnings,
+			"%s stands for its networks: every container on them may use the mapping",
+			nb_network_format(network, name));
+	if (network->engine == NB_ENGINE_IFACE || network->engine == NB_ENGINE_CONTAINER)
 		return;
 	found = nb_engine_find(&run->engines[network->engine], network->name);
 	if (found && found->internal)

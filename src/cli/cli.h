@@ -12,6 +12,14 @@
 #define NB_DEFAULT_RULES  "/etc/nat-bridge/rules.d"
 #define NB_DEFAULT_CONFIG "/etc/nat-bridge/config.json"
 
+#define NB_WORDS_MAX 32
+
+/* What an option that may be repeated was given. */
+struct nb_word_list {
+	const char *items[NB_WORDS_MAX];
+	size_t count;
+};
+
 /* Values of the options; the table in options.c says which command takes which. */
 struct nb_options {
 	bool json;
@@ -27,6 +35,7 @@ struct nb_options {
 	bool keep_going;
 	bool all;
 	bool all_networks;
+	struct nb_word_list except;
 	int64_t duration; /* seconds of --for, 0 = for ever */
 	int64_t wait;	  /* seconds to wait for the lock */
 	const char *rules;
@@ -175,6 +184,10 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 /* What an engine says of its networks. NULL: out of memory. Borrowed from the run. */
 const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine);
 
+/* The same of a container; an engine whose networks are not known is not asked again. -ENOMEM. */
+int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
+		     struct nb_engine_container *ret);
+
 /* A bridge that a network is. */
 struct nb_resolved {
 	char bridge[NB_IFNAME_SIZE];
@@ -201,13 +214,17 @@ struct nb_resolver {
 	 * NULL */
 	const struct nb_bridge_list *bridges;
 	struct nb_network network;
+	char *except;
 	struct nb_resolution resolution;
 	bool valid;
 };
 
-/* Borrowed from the resolver until the next call. NULL: out of memory. */
+/*
+ * The bridges of the mapping's network, of which a pattern or a container has several.
+ * Borrowed from the resolver until the next call. NULL: out of memory.
+ */
 const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
-				       const struct nb_network *network);
+				       const struct nb_mapping *mapping);
 void nb_resolver_clear(struct nb_resolver *resolver);
 bool nb_resolution_has(const struct nb_resolution *resolution, const char *bridge);
 

@@ -16,7 +16,10 @@ const struct nb_command nb_commands[] = {
 			"  15432:5432           dial 15432, reach 127.0.0.1:5432\n"
 			"  53:127.0.0.54:53/udp dial 53/udp, reach 127.0.0.54:53\n"
 			"NETWORK is an interface, a network of Docker, or one of Podman, by its\n"
-			"name; iface:NAME, docker:NAME or podman:NAME also before it exists.\n",
+			"name; iface:NAME, docker:NAME or podman:NAME also before it exists.\n"
+			"'docker:*' is each network of Docker, now and later, 'docker:proj_*' "
+			"each\n"
+			"that it matches, container:NAME each that a container is attached to.\n",
 		.run = nb_command_add,
 	},
 	{

@@ -94,7 +94,7 @@ static struct nb_stored *append(struct maker *maker)
 static int add_from_file(struct maker *maker, struct nb_resolver *resolver,
 			 const struct nb_mapping *mapping)
 {
-	const struct nb_resolution *resolution = nb_resolve(resolver, &mapping->network);
+	const struct nb_resolution *resolution = nb_resolve(resolver, mapping);
 	size_t i = 0;
 
 	if (!resolution)

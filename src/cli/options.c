@@ -17,6 +17,7 @@ enum kind {
 	OPTION_TEXT,
 	OPTION_DURATION,
 	OPTION_WAIT,
+	OPTION_WORDS, /* may be given again */
 };
 
 struct option_row {
@@ -42,6 +43,8 @@ static const struct option_row rows[] = {
 	  "even if it breaks somebody's own DNAT to 127.0.0.0/8" },
 	{ "allow-external", 0, OPTION_FLAG, FIELD(external), NULL, " add ",
 	  "even on a network that others than containers can reach" },
+	{ "except", 0, OPTION_WORDS, FIELD(except), "NETWORK", " add ",
+	  "leave NETWORK out of a pattern; may be repeated" },
 	{ "all", 0, OPTION_FLAG, FIELD(all), NULL, " remove ", "every mapping of NETWORK" },
 	{ "all-networks", 0, OPTION_FLAG, FIELD(all_networks), NULL, " remove ",
 	  "every mapping of every network" },
@@ -144,6 +147,17 @@ static void set_flag(struct nb_run *run, const struct option_row *row)
 	*(bool *)((char *)&run->options + row->offset) = true;
 }
 
+static int append_word(struct nb_run *run, const struct option_row *row, struct nb_word_list *list,
+		       const char *value)
+{
+	if (!*value)
+		return usage(run, "--%s needs an argument", row->name);
+	if (list->count == NB_WORDS_MAX)
+		return usage(run, "--%s is given more than %d times", row->name, NB_WORDS_MAX);
+	list->items[list->count++] = value;
+	return 0;
+}
+
 static int set_value(struct nb_run *run, const struct option_row *row, const char *value)
 {
 	void *field = (char *)&run->options + row->offset;
@@ -157,6 +171,8 @@ static int set_value(struct nb_run *run, const struct option_row *row, const cha
 			return usage(run, "--%s needs a path", row->name);
 		*(const char **)field = value;
 		return 0;
+	case OPTION_WORDS:
+		return append_word(run, row, field, value);
 	case OPTION_DURATION:
 		return nb_duration_parse(value, field, &run->error);
 	case OPTION_WAIT:

@@ -97,6 +97,21 @@ static void add_count(cJSON *object, const char *key, bool known, uint64_t count
 		cJSON_AddNullToObject(object, key);
 }
 
+/* The words of @text, which have blanks between them. */
+static void add_words(cJSON *object, const char *key, const char *text)
+{
+	cJSON *array = cJSON_AddArrayToObject(object, key);
+
+	while (*text) {
+		int length = (int)strcspn(text, " ");
+		char word[NB_NETWORK_SIZE];
+
+		snprintf(word, sizeof(word), "%.*s", length, text);
+		cJSON_AddItemToArray(array, cJSON_CreateString(word));
+		text += length + (text[length] == ' ');
+	}
+}
+
 static cJSON *row_to_json(const struct nb_row *row)
 {
 	const struct nb_mapping *mapping = row->mapping;
@@ -117,6 +132,8 @@ static cJSON *row_to_json(const struct nb_row *row)
 	add_text(object, "expires", mapping->until ? nb_time_format(mapping->until, until) : NULL);
 	if (mapping->comment)
 		cJSON_AddStringToObject(object, "comment", mapping->comment);
+	if (mapping->except)
+		add_words(object, "except", mapping->except);
 	return object;
 }
 
@@ -235,6 +252,8 @@ static void print_change_row(const struct nb_row *row, const char *verb)
 	printf("%s %s %u/%s -> %s", verb, nb_network_format(&mapping->network, network),
 	       mapping->port, nb_protocol_name(mapping->protocol),
 	       nb_target_format(&mapping->target, target));
+	if (row->bridge && nb_network_is_several(&mapping->network))
+		printf(" on %s", row->bridge);
 	if (mapping->until)
 		printf(" until %s", nb_time_format(mapping->until, until));
 	if (mapping->runtime)
@@ -345,7 +364,7 @@ static const char *format_left(int64_t seconds, char *buffer, size_t size)
 #define COLUMNS 8
 
 struct cells {
-	char text[COLUMNS][NB_NETWORK_SIZE];
+	char text[COLUMNS][NB_NETWORK_SIZE + NB_IFNAME_SIZE + 4];
 };
 
 /* The file that `add` makes for it: the name says nothing that the row does not. */
@@ -364,6 +383,13 @@ static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cell
 
 	memset(cells, 0, sizeof(*cells));
 	nb_network_format(&mapping->network, cells->text[0]);
+	/* one row for each bridge that it is */
+	if (row->bridge && nb_network_is_several(&mapping->network)) {
+		size_t used = strlen(cells->text[0]);
+
+		snprintf(cells->text[0] + used, sizeof(cells->text[0]) - used, " (%s)",
+			 row->bridge);
+	}
 	snprintf(cells->text[1], sizeof(cells->text[1]), "%u/%s", mapping->port,
 		 nb_protocol_name(mapping->protocol));
 	nb_target_format(&mapping->target, cells->text[2]);

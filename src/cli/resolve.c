@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Networks -> bridges, and words -> networks. */
+/* Networks -> bridges: what the name of a mapping means at this moment. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +47,29 @@ const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine 
 	}
 	run->asked[engine] = true;
 	return answer;
+}
+
+int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
+		     struct nb_engine_container *ret)
+{
+	const struct nb_engine_answer *networks = nb_ask_engine(run, engine);
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!networks)
+		return -ENOMEM;
+	if (!networks->known) {
+		ret->absent = networks->absent;
+		memcpy(ret->why, networks->why, sizeof(ret->why));
+		return 0;
+	}
+	find_places(run, engine, &places, &ignored);
+	r = nb_engine_ask_container(engine, &places, name, ret);
+	/* it has networks (Podman's are in files), so it may have the container */
+	ret->absent = false;
+	return r;
 }
 
 static int add_resolved(struct nb_resolver *resolver, const char *bridge)
@@ -102,8 +125,31 @@ static int word_unknown(struct nb_resolution *resolution, const struct nb_engine
 	return 0;
 }
 
-static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_network *network)
+/* Every network of the engine that the pattern matches. */
+static int resolve_pattern(struct nb_resolver *resolver, const struct nb_mapping *mapping,
+			   const struct nb_engine_answer *answer)
 {
+	struct nb_resolution *resolution = &resolver->resolution;
+	int r = 0;
+
+	snprintf(resolution->why, sizeof(resolution->why), "%s has no network that %s matches",
+		 nb_engine_title(mapping->network.engine), mapping->network.name);
+	for (size_t i = 0; r == 0 && i < answer->count; i++) {
+		const struct nb_engine_network *network = &answer->networks[i];
+
+		if (network->bridge[0] && nb_network_matches(&mapping->network, network->name) &&
+		    !nb_mapping_excepts(mapping, network->name))
+			r = add_resolved(resolver, network->bridge);
+	}
+	if (r == 0 && resolution->count)
+		snprintf(resolution->why, sizeof(resolution->why),
+			 "no network that %s matches has a bridge now", mapping->network.name);
+	return r;
+}
+
+static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_mapping *mapping)
+{
+	const struct nb_network *network = &mapping->network;
 	const struct nb_engine_answer *answer = nb_ask_engine(resolver->run, network->engine);
 	struct nb_resolution *resolution = &resolver->resolution;
 	const struct nb_engine_network *found;
@@ -116,6 +162,8 @@ static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_netwo
 		snprintf(resolution->why, sizeof(resolution->why), "%s", answer->why);
 		return resolve_by_guards(resolver, network);
 	}
+	if (nb_network_is_pattern(network))
+		return resolve_pattern(resolver, mapping, answer);
 	found = nb_engine_find(answer, network->name);
 	if (!found)
 		return word_unknown(resolution, answer, title, network->name);
@@ -138,23 +186,120 @@ static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_netwo
 	return add_resolved(resolver, found->bridge);
 }
 
+/* The bridges of the networks that the engine says the container is attached to. */
+static int add_attached(struct nb_resolver *resolver, enum nb_engine engine, const char *name,
+			const struct nb_engine_container *container)
+{
+	const struct nb_engine_answer *answer = nb_ask_engine(resolver->run, engine);
+	struct nb_resolution *resolution = &resolver->resolution;
+	int r = answer ? 0 : -ENOMEM;
+
+	snprintf(resolution->why, sizeof(resolution->why), "container %s is on no network now",
+		 name);
+	if (container->shares[0]) {
+		resolution->hopeless = true;
+		snprintf(resolution->why, sizeof(resolution->why),
+			 "container %s uses the network of container %s: name that one", name,
+			 container->shares);
+		return r;
+	}
+	for (size_t i = 0; r == 0 && i < container->count; i++) {
+		const struct nb_engine_network *found = nb_engine_find(answer,
+								       container->networks[i]);
+
+		if (found && found->bridge[0]) {
+			r = add_resolved(resolver, found->bridge);
+			continue;
+		}
+		resolution->hopeless = found != NULL;
+		snprintf(resolution->why, sizeof(resolution->why),
+			 "container %s: its network %s %s", name, container->networks[i],
+			 found ? found->instead : "is not known to its engine");
+	}
+	resolution->hopeless &= resolution->count == 0;
+	return r;
+}
+
+/* Two engines may have a container of that name: then nobody can tell which is meant. */
+static int refuse_twice(struct nb_resolver *resolver, const char *name)
+{
+	struct nb_resolution *resolution = &resolver->resolution;
+
+	resolution->count = resolution->present = 0;
+	resolution->hopeless = true;
+	snprintf(resolution->why, sizeof(resolution->why),
+		 "Docker and Podman have a container %s each: map their networks by name", name);
+	return 0;
+}
+
+/* Each engine that is there is asked; one that hangs was waited for once, for its networks. */
+static int resolve_container(struct nb_resolver *resolver, const struct nb_network *network)
+{
+	struct nb_resolution *resolution = &resolver->resolution;
+	char silent[NB_ENGINE_WHY] = "", answered[32] = "";
+	size_t found = 0;
+	int r = 0;
+
+	for (int engine = NB_ENGINE_DOCKER; r == 0 && engine < NB_ENGINE_COUNT; engine++) {
+		struct nb_engine_container container;
+
+		r = nb_ask_container(resolver->run, (enum nb_engine)engine, network->name,
+				     &container);
+		if (r == 0 && container.found && ++found == 2)
+			r = refuse_twice(resolver, network->name);
+		else if (r == 0 && container.found)
+			r = add_attached(resolver, (enum nb_engine)engine, network->name,
+					 &container);
+		if (container.known)
+			snprintf(answered, sizeof(answered), "%s", nb_engine_title(engine));
+		else if (!container.absent || !silent[0])
+			memcpy(silent, container.why, sizeof(silent));
+		if (!container.known && !container.absent)
+			answered[0] = '\0';
+		nb_engine_container_clear(&container);
+	}
+	if (r < 0 || found)
+		return r;
+	if (answered[0]) {
+		snprintf(resolution->why, sizeof(resolution->why), "%s has no container %s",
+			 answered, network->name);
+		return 0;
+	}
+	nb_warn(&resolver->run->warnings, "%s", silent);
+	memcpy(resolution->why, silent, sizeof(silent));
+	return resolve_by_guards(resolver, network);
+}
+
 static void forget(struct nb_resolver *resolver)
 {
 	free(resolver->resolution.items);
 	memset(&resolver->resolution, 0, sizeof(resolver->resolution));
+	free(resolver->except);
+	resolver->except = NULL;
 	resolver->valid = false;
 }
 
+static bool is_resolved(const struct nb_resolver *resolver, const struct nb_mapping *mapping)
+{
+	return resolver->valid && nb_network_compare(&resolver->network, &mapping->network) == 0 &&
+	       strcmp(resolver->except ? resolver->except : "",
+		      mapping->except ? mapping->except : "") == 0;
+}
+
 const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
-				       const struct nb_network *network)
+				       const struct nb_mapping *mapping)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
+	const struct nb_network *network = &mapping->network;
 	int r;
 
-	if (resolver->valid && nb_network_compare(&resolver->network, network) == 0)
+	if (is_resolved(resolver, mapping))
 		return resolution;
 	forget(resolver);
 	resolver->network = *network;
+	resolver->except = mapping->except ? strdup(mapping->except) : NULL;
+	if (mapping->except && !resolver->except)
+		return NULL;
 	if (network->engine == NB_ENGINE_IFACE) {
 		/* a device's name fits, or it would not have been parsed */
 		char name[NB_IFNAME_SIZE];
@@ -163,8 +308,10 @@ const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 		snprintf(resolution->why, sizeof(resolution->why), "interface %s does not exist",
 			 name);
 		r = add_resolved(resolver, name);
+	} else if (network->engine == NB_ENGINE_CONTAINER) {
+		r = resolve_container(resolver, network);
 	} else {
-		r = resolve_by_engine(resolver, network);
+		r = resolve_by_engine(resolver, mapping);
 	}
 	if (r < 0) {
 		forget(resolver);
@@ -216,166 +363,4 @@ int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, con
 				    "true) if that is meant",
 				    bridge);
 	return r;
-}
-
-/* Every name that a bare NETWORK could have meant. */
-struct candidates {
-	const char **names;
-	size_t count;
-	size_t bridges; /* index of the first bridge among them, or SIZE_MAX */
-};
-
-static int collect_candidates(struct nb_run *run, const struct nb_link_list *links,
-			      struct candidates *ret)
-{
-	size_t room = links->count + run->engines[NB_ENGINE_DOCKER].count +
-		      run->engines[NB_ENGINE_PODMAN].count;
-
-	*ret = (struct candidates){ .names = calloc(room + 1, sizeof(*ret->names)),
-				    .bridges = SIZE_MAX };
-	if (!ret->names)
-		return nb_out_of_memory(run);
-	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
-		const struct nb_engine_answer *answer = &run->engines[engine];
-
-		for (size_t i = 0; i < answer->count; i++)
-			if (answer->networks[i].bridge[0])
-				ret->names[ret->count++] = answer->networks[i].name;
-	}
-	for (size_t i = 0; i < links->count; i++) {
-		const struct nb_link *link = &links->items[i];
-
-		if (link->loopback)
-			continue;
-		if (ret->bridges == SIZE_MAX && strcmp(link->kind, "bridge") == 0)
-			ret->bridges = ret->count;
-		ret->names[ret->count++] = link->name;
-	}
-	return 0;
-}
-
-/* Nothing has this name: the nearest one that does, and engines that could not be asked. */
-static int refuse_unknown(struct nb_run *run, const char *word, const struct nb_link_list *links)
-{
-	struct candidates candidates;
-	char hint[NB_NETWORK_NAME_SIZE + 32] = "", later[64] = "", silent[64] = "";
-	size_t nearest;
-	int r = collect_candidates(run, links, &candidates);
-
-	if (r < 0)
-		return r;
-	nearest = nb_nearest(word, candidates.names, candidates.count);
-	/* the first bridge is a better hint than none */
-	if (nearest == SIZE_MAX)
-		nearest = candidates.bridges;
-	if (nearest != SIZE_MAX)
-		snprintf(hint, sizeof(hint), "; there is %s", candidates.names[nearest]);
-	free(candidates.names);
-	if (nb_ifname_valid(word, NULL))
-		snprintf(later, sizeof(later), "iface:%s or ", word);
-	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
-		const struct nb_engine_answer *answer = &run->engines[engine];
-
-		if (answer->known)
-			continue;
-		if (!answer->absent)
-			nb_warn(&run->warnings, "%s", answer->why);
-		else if (engine == NB_ENGINE_DOCKER)
-			snprintf(silent, sizeof(silent), "; Docker is not running");
-	}
-	return nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "no-network",
-			    "no interface and no network of an engine is named %.95s%s%s "
-			    "(%sdocker:%.95s if it comes later)",
-			    word, hint, silent, later, word);
-}
-
-int nb_resolve_check_word(struct nb_run *run, const char *word)
-{
-	struct nb_network network;
-	char docker[NB_NETWORK_SIZE + 16];
-	const char *why;
-
-	if (nb_network_is_qualified(word))
-		return nb_network_parse(word, &network, &run->error);
-	snprintf(docker, sizeof(docker), "docker:%.*s", NB_NETWORK_SIZE, word);
-	if (!nb_ifname_valid(word, &why) && nb_network_parse(docker, &network, NULL) < 0)
-		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
-				    "NETWORK '%.80s' %s", word, why);
-	return 0;
-}
-
-/* A place where a bare name was found. */
-struct found {
-	struct nb_network network;
-	const char *bridge; /* "": it has none */
-};
-
-static int look_up(struct nb_run *run, const char *word, enum nb_engine engine,
-		   const struct nb_link_list *links, struct found *found, size_t *count)
-{
-	const struct nb_engine_answer *answer = NULL;
-	const struct nb_engine_network *network;
-	const char *bridge = NULL;
-
-	if (engine == NB_ENGINE_IFACE) {
-		bridge = nb_link_find(links, word) ? word : NULL;
-	} else {
-		answer = nb_ask_engine(run, engine);
-		if (!answer)
-			return nb_out_of_memory(run);
-		network = nb_engine_find(answer, word);
-		bridge = network ? network->bridge : NULL;
-	}
-	if (!bridge)
-		return 0;
-	found[*count].network = (struct nb_network){ .engine = engine };
-	snprintf(found[*count].network.name, sizeof(found->network.name), "%s", word);
-	found[*count].bridge = bridge;
-	(*count)++;
-	return 0;
-}
-
-/* An interface that belongs to an engine's network: that name outlives the bridge. */
-static int hint_at_engine(struct nb_run *run, const char *bridge)
-{
-	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
-		const struct nb_engine_answer *answer = nb_ask_engine(run, engine);
-
-		if (!answer)
-			return nb_out_of_memory(run);
-		for (size_t i = 0; i < answer->count; i++)
-			if (strcmp(answer->networks[i].bridge, bridge) == 0)
-				nb_warn(&run->warnings,
-					"%s is %s's network %s: name it %s:%s, and the mapping "
-					"follows when the bridge is made anew",
-					bridge, nb_engine_title(engine), answer->networks[i].name,
-					nb_engine_name(engine), answer->networks[i].name);
-	}
-	return 0;
-}
-
-int nb_resolve_word(struct nb_run *run, const char *word, const struct nb_link_list *links,
-		    struct nb_network *ret)
-{
-	struct found found[NB_ENGINE_COUNT];
-	char one[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE];
-	size_t count = 0;
-	int r = 0;
-
-	if (nb_network_is_qualified(word))
-		return nb_network_parse(word, ret, &run->error);
-	for (int engine = 0; r == 0 && engine < NB_ENGINE_COUNT; engine++)
-		r = look_up(run, word, (enum nb_engine)engine, links, found, &count);
-	if (r < 0)
-		return r;
-	if (count == 0)
-		return refuse_unknown(run, word, links);
-	for (size_t i = 1; i < count; i++)
-		if (strcmp(found[0].bridge, found[i].bridge) != 0)
-			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "ambiguous",
-					    "%s is ambiguous: name %s or %s", word,
-					    nb_network_format(&found[0].network, one),
-					    nb_network_format(&found[i].network, other));
-	*ret = found[0].network;
-	return ret->engine == NB_ENGINE_IFACE ? hint_at_engine(run, word) : 0;
 }

@@ -81,7 +81,7 @@ int nb_share_bridge(struct nb_resolver *resolver, const struct nb_resolved *on,
 		    nb_network_compare(&have->network, &mapping->network) == 0 ||
 		    !nb_mapping_is_in_force(have))
 			continue;
-		resolution = nb_resolve(resolver, &have->network);
+		resolution = nb_resolve(resolver, have);
 		if (!resolution)
 			return nb_out_of_memory(run);
 		if (!nb_resolution_has(resolution, on->bridge))

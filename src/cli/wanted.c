@@ -150,7 +150,7 @@ static int note_absence(struct nb_wanted *wanted, const struct nb_network *netwo
 
 static int add_mapping(struct builder *builder, const struct nb_mapping *mapping)
 {
-	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, &mapping->network);
+	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, mapping);
 	struct nb_run *run = builder->run;
 	struct nb_row row = {
 		.mapping = mapping,
@@ -182,7 +182,7 @@ static int add_mapping(struct builder *builder, const struct nb_mapping *mapping
 /* The time of a mapping ran out: the kernel took its elements, and the guard may stay. */
 static int tolerate(struct builder *builder, const struct nb_mapping *mapping)
 {
-	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, &mapping->network);
+	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, mapping);
 
 	if (!resolution)
 		return nb_out_of_memory(builder->run);

@@ -32,11 +32,16 @@ static int append(struct nb_engine_answer *answer, const cJSON *json)
 	return nb_engine_append(answer, name, bridge, instead, nb_engine_is_true(json, "Internal"));
 }
 
+const char *nb_docker_socket(const struct nb_engine_places *places)
+{
+	return places && places->docker ? places->docker : SOCKET;
+}
+
 int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret)
 {
-	const char *socket = places && places->docker ? places->docker : SOCKET;
+	const char *socket = nb_docker_socket(places);
 	struct stat st;
-	int r = nb_engine_get(NB_ENGINE_DOCKER, socket, "/networks", append, ret);
+	int r = nb_engine_get_list(NB_ENGINE_DOCKER, socket, "/networks", append, ret);
 
 	if (r == -ENOENT && strcmp(socket, SOCKET) == 0 && stat(SNAP_SOCKET, &st) == 0)
 		snprintf(ret->why, sizeof(ret->why),

@@ -76,76 +76,52 @@ int nb_engine_append(struct nb_engine_answer *answer, const char *name, const ch
 	return 0;
 }
 
-static int fail(struct nb_engine_answer *answer, int number, const char *format, ...)
+static int fail(char *why, int number, const char *format, ...)
 	__attribute__((format(printf, 3, 4)));
 
-static int fail(struct nb_engine_answer *answer, int number, const char *format, ...)
+static int fail(char *why, int number, const char *format, ...)
 {
 	va_list arguments;
 
 	va_start(arguments, format);
-	vsnprintf(answer->why, sizeof(answer->why), format, arguments);
+	vsnprintf(why, NB_ENGINE_WHY, format, arguments);
 	va_end(arguments);
 	return number;
 }
 
 /* Clauses of the transport, and the cure that belongs to each. */
-static int word_transport(struct nb_engine_answer *answer, enum nb_engine engine, int number,
-			  const char *socket, const char *why)
+static int word_transport(char *ret, enum nb_engine engine, int number, const char *socket,
+			  const char *why)
 {
 	const char *title = nb_engine_title(engine);
 
 	switch (number) {
 	case -EPERM:
 		if (strstr(socket, "/.docker/"))
-			return fail(answer, number,
+			return fail(ret, number,
 				    "%s %s: Docker Desktop keeps its containers in a virtual "
 				    "machine, which has no bridge here; its host.docker.internal "
 				    "reaches 127.0.0.1 without a mapping",
 				    title, why);
-		return fail(answer, number,
+		return fail(ret, number,
 			    "%s %s: a rootless engine's bridges are in a network namespace of its "
 			    "own, which this host's rules do not reach; use an engine of root, or "
 			    "pasta's or slirp4netns' own way to the host's loopback",
 			    title, why);
 	case -EACCES:
-		return fail(answer, number, "%s %s: sudo nat-bridge", title, why);
+		return fail(ret, number, "%s %s: sudo nat-bridge", title, why);
 	case -ENOENT:
 	case -ECONNREFUSED:
-		return fail(answer, number, "%s %s: is it running? (systemctl start %s)", title,
-			    why, engine == NB_ENGINE_PODMAN ? "podman.socket" : "docker");
+		return fail(ret, number, "%s %s: is it running? (systemctl start %s)", title, why,
+			    engine == NB_ENGINE_PODMAN ? "podman.socket" : "docker");
 	default:
-		return fail(answer, number, "%s %s: is it well? (journalctl -u %s)", title, why,
+		return fail(ret, number, "%s %s: is it well? (journalctl -u %s)", title, why,
 			    nb_engine_name(engine));
 	}
 }
 
-/* The elements of a JSON array, or -EPROTO. */
-static int append_all(const struct nb_http_answer *http,
-		      int (*append)(struct nb_engine_answer *answer, const cJSON *json),
-		      struct nb_engine_answer *answer)
-{
-	/* cJSON would end a text there, and so make one name of another */
-	bool cut = memmem(http->body, http->length, "\\u0000", 6) != NULL;
-	cJSON *list = cut ? NULL : cJSON_ParseWithLength(http->body, http->length);
-	int r = cJSON_IsArray(list) ? 0 : -EPROTO;
-	const cJSON *json;
-
-	if (r == 0) {
-		cJSON_ArrayForEach(json, list)
-		{
-			r = append(answer, json);
-			if (r < 0)
-				break;
-		}
-	}
-	cJSON_Delete(list);
-	return r;
-}
-
-int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
-		  int (*append)(struct nb_engine_answer *answer, const cJSON *json),
-		  struct nb_engine_answer *answer)
+int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
+		  char *ret_why)
 {
 	const char *title = nb_engine_title(engine);
 	struct nb_http_answer http = { 0 };
@@ -155,16 +131,40 @@ int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
-		return word_transport(answer, engine, r, socket, why);
+		return word_transport(ret_why, engine, r, socket, why);
+	/* cJSON would end a text at a NUL, and so make one name of another */
+	if (http.status == 200 && !memmem(http.body, http.length, "\\u0000", 6))
+		*ret = cJSON_ParseWithLength(http.body, http.length);
 	if (http.status != 200)
-		r = fail(answer, http.status == 404 ? -ENOSYS : -EPROTO,
+		r = fail(ret_why, http.status == 404 ? -ENOSYS : -EPROTO,
 			 "%s answered %d to GET %s at %s", title, http.status, target, socket);
-	else
-		r = append_all(&http, append, answer);
-	if (http.status == 200 && r == -EPROTO)
-		fail(answer, r, "%s gave an answer to GET %s at %s that is no list", title, target,
-		     socket);
+	else if (!*ret)
+		r = fail(ret_why, -EPROTO, "%s gave an answer to GET %s at %s that is no JSON",
+			 title, target, socket);
 	nb_http_answer_clear(&http);
+	return r;
+}
+
+int nb_engine_get_list(enum nb_engine engine, const char *socket, const char *target,
+		       int (*append)(struct nb_engine_answer *answer, const cJSON *json),
+		       struct nb_engine_answer *answer)
+{
+	cJSON *list = NULL;
+	const cJSON *json;
+	int r = nb_engine_get(engine, socket, target, &list, answer->why);
+
+	if (r == 0 && !cJSON_IsArray(list))
+		r = fail(answer->why, -EPROTO, "%s gave an answer to GET %s at %s that is no list",
+			 nb_engine_title(engine), target, socket);
+	if (r == 0) {
+		cJSON_ArrayForEach(json, list)
+		{
+			r = append(answer, json);
+			if (r < 0)
+				break;
+		}
+	}
+	cJSON_Delete(list);
 	return r;
 }
 

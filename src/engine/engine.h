@@ -11,13 +11,20 @@ int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer
 int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret);
 
 /*
- * GET a JSON array from the engine at @socket and hand each of its elements to
- * @append, a failure of which ends it. Otherwise answer->why is filled and -errno returned:
- * -ENOENT, -ECONNREFUSED: nobody is there; -ENOSYS: it has no such interface.
+ * GET a JSON value from the engine at @socket; *@ret, NULL before, is to be deleted. On failure
+ * @ret_why (NB_ENGINE_WHY bytes) is filled and -errno returned: -ENOENT, -ECONNREFUSED: nobody
+ * is there; -ENOSYS: it answered 404.
  */
-int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
-		  int (*append)(struct nb_engine_answer *answer, const cJSON *json),
-		  struct nb_engine_answer *answer);
+int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
+		  char *ret_why);
+/* Likewise an array, each of whose elements is handed to @append, a failure of which ends it. */
+int nb_engine_get_list(enum nb_engine engine, const char *socket, const char *target,
+		       int (*append)(struct nb_engine_answer *answer, const cJSON *json),
+		       struct nb_engine_answer *answer);
+
+/* The engine's socket: where it is said to be, or where it is as a rule. */
+const char *nb_docker_socket(const struct nb_engine_places *places);
+const char *nb_podman_socket(const struct nb_engine_places *places);
 
 /*
  * Append a network. @bridge NULL or no device name: it has none, and @instead

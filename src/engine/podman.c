@@ -81,12 +81,17 @@ static int read_files(const char *path, struct nb_engine_answer *ret)
 	return r;
 }
 
+const char *nb_podman_socket(const struct nb_engine_places *places)
+{
+	return places && places->podman ? places->podman : SOCKET;
+}
+
 int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret)
 {
-	const char *socket = places && places->podman ? places->podman : SOCKET;
+	const char *socket = nb_podman_socket(places);
 	const char *path = places && places->podman_networks ? places->podman_networks : NETWORKS;
-	int r = nb_engine_get(NB_ENGINE_PODMAN, socket, "/v4.0.0/libpod/networks/json", append,
-			      ret);
+	int r = nb_engine_get_list(NB_ENGINE_PODMAN, socket, "/v4.0.0/libpod/networks/json", append,
+				   ret);
 	int files;
 
 	if (r == 0 || r == -ENOMEM || r == -EPERM)

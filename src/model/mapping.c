@@ -2,6 +2,7 @@
 #include "nat-bridge/mapping.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,111 @@ int nb_mapping_compare_key(const struct nb_mapping *a, const struct nb_mapping *
 		return a->protocol < b->protocol ? -1 : 1;
 	if (a->port != b->port)
 		return a->port < b->port ? -1 : 1;
+	return 0;
+}
+
+void nb_mapping_clear(struct nb_mapping *mapping)
+{
+	free(mapping->comment);
+	free(mapping->except);
+	mapping->comment = mapping->except = NULL;
+}
+
+int nb_mapping_copy_texts(struct nb_mapping *to, const struct nb_mapping *from)
+{
+	char *comment = from->comment ? strdup(from->comment) : NULL;
+	char *except = from->except ? strdup(from->except) : NULL;
+
+	to->comment = to->except = NULL;
+	if ((from->comment && !comment) || (from->except && !except)) {
+		free(comment);
+		free(except);
+		return -ENOMEM;
+	}
+	to->comment = comment;
+	to->except = except;
+	return 0;
+}
+
+/* The next word of mapping->except behind *@at; false: there is none. */
+static bool next_exception(const char **at, char *word, size_t size)
+{
+	size_t length = *at ? strcspn(*at, " ") : 0;
+
+	if (!length)
+		return false;
+	snprintf(word, size, "%.*s", (int)length, *at);
+	*at += length + ((*at)[length] == ' ');
+	return true;
+}
+
+bool nb_mapping_excepts(const struct nb_mapping *mapping, const char *name)
+{
+	const char *at = mapping->except;
+	char word[NB_NETWORK_SIZE];
+	struct nb_network network;
+
+	while (next_exception(&at, word, sizeof(word)))
+		if (nb_network_parse(word, &network, NULL) == 0 &&
+		    nb_network_matches(&network, name))
+			return true;
+	return false;
+}
+
+int nb_mapping_except(struct nb_mapping *mapping, const char *word, struct nb_error *err)
+{
+	char qualified[NB_NETWORK_SIZE + 128], have[NB_NETWORK_SIZE];
+	const char *at = mapping->except;
+	struct nb_network network;
+	char *grown;
+	int r;
+
+	snprintf(qualified, sizeof(qualified), "%s%s%s",
+		 nb_network_is_qualified(word) ? "" : nb_engine_name(mapping->network.engine),
+		 nb_network_is_qualified(word) ? "" : ":", word);
+	r = nb_network_parse(qualified, &network, err);
+	if (r < 0)
+		return r;
+	while (next_exception(&at, have, sizeof(have)))
+		if (strcmp(have, qualified) == 0)
+			return 0;
+	if (asprintf(&grown, "%s%s%s", mapping->except ? mapping->except : "",
+		     mapping->except ? " " : "", qualified) < 0)
+		return -ENOMEM;
+	free(mapping->except);
+	mapping->except = grown;
+	return 0;
+}
+
+int nb_mapping_except_likewise(struct nb_mapping *mapping, const struct nb_mapping *other)
+{
+	const char *at = other->except;
+	char word[NB_NETWORK_SIZE];
+	int r = 0;
+
+	while (r == 0 && next_exception(&at, word, sizeof(word)))
+		r = nb_mapping_except(mapping, word, NULL);
+	return r;
+}
+
+int nb_mapping_check_except(const struct nb_mapping *mapping, struct nb_error *err)
+{
+	char pattern[NB_NETWORK_SIZE], word[NB_NETWORK_SIZE];
+	const char *at = mapping->except;
+	struct nb_network network;
+
+	nb_network_format(&mapping->network, pattern);
+	if (at && !nb_network_is_pattern(&mapping->network))
+		return nb_error_set(err, NB_STATUS_USAGE, EINVAL, "usage",
+				    "only of a pattern such as docker:* can networks be left out, "
+				    "and %s is none",
+				    pattern);
+	while (next_exception(&at, word, sizeof(word)))
+		if (nb_network_parse(word, &network, err) < 0 ||
+		    network.engine != mapping->network.engine)
+			return nb_error_set(err, NB_STATUS_USAGE, EINVAL, "usage",
+					    "%s cannot be left out of %s: it is of another engine",
+					    word, pattern);
 	return 0;
 }
 
@@ -32,11 +138,8 @@ int nb_mapping_list_append(struct nb_mapping_list *list, const struct nb_mapping
 		list->items = items;
 		list->capacity = capacity;
 	}
-	if (mapping->comment) {
-		copy.comment = strdup(mapping->comment);
-		if (!copy.comment)
-			return -ENOMEM;
-	}
+	if (nb_mapping_copy_texts(&copy, mapping) < 0)
+		return -ENOMEM;
 	list->items[list->count++] = copy;
 	return 0;
 }
@@ -44,7 +147,7 @@ int nb_mapping_list_append(struct nb_mapping_list *list, const struct nb_mapping
 void nb_mapping_list_clear(struct nb_mapping_list *list)
 {
 	for (size_t i = 0; i < list->count; i++)
-		free(list->items[i].comment);
+		nb_mapping_clear(&list->items[i]);
 	free(list->items);
 	*list = (struct nb_mapping_list){ 0 };
 }

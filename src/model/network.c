@@ -3,12 +3,13 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fnmatch.h>
 #include <stdio.h>
 #include <string.h>
 
-static const char *const engine_names[] = { "iface", "docker", "podman" };
+static const char *const engine_names[] = { "iface", "docker", "podman", "container" };
 
-static_assert(sizeof(engine_names) / sizeof(engine_names[0]) == NB_ENGINE_COUNT,
+static_assert(sizeof(engine_names) / sizeof(engine_names[0]) == NB_ENGINE_CONTAINER + 1,
 	      "every engine has a name");
 
 const char *nb_engine_name(enum nb_engine engine)
@@ -55,15 +56,16 @@ static bool is_alphanumeric(char c)
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 }
 
-/* The names that Docker and Podman give to networks. */
-static bool engine_network_valid(const char *name, const char **why)
+/* The names that Docker and Podman give to networks and containers; '*' if @pattern. */
+static bool engine_name_valid(const char *name, bool pattern, const char **why)
 {
 	if (!*name)
 		return refuse(why, "is empty");
-	if (!is_alphanumeric(*name))
+	if (!is_alphanumeric(*name) && !(pattern && *name == '*'))
 		return refuse(why, "does not begin with a letter or a digit");
 	for (const char *c = name; *c; c++) {
-		if (!is_alphanumeric(*c) && *c != '_' && *c != '.' && *c != '-')
+		if (!is_alphanumeric(*c) && *c != '_' && *c != '.' && *c != '-' &&
+		    !(pattern && *c == '*'))
 			return refuse(why, "holds something else than letters, digits, '_', '.', "
 					   "'-'");
 	}
@@ -75,7 +77,7 @@ static bool engine_network_valid(const char *name, const char **why)
 /* The name behind a known prefix, or NULL. */
 static const char *strip_engine(const char *text, enum nb_engine *ret)
 {
-	for (unsigned int i = 0; i < NB_ENGINE_COUNT; i++) {
+	for (unsigned int i = 0; i <= NB_ENGINE_CONTAINER; i++) {
 		size_t length = strlen(engine_names[i]);
 
 		if (!strncmp(text, engine_names[i], length) && text[length] == ':') {
@@ -103,7 +105,12 @@ static int refuse_bare(const char *text, struct nb_error *err)
 				    "\"%.120s\" begins with no known prefix; write iface:NAME for "
 				    "an interface, docker:NAME or podman:NAME for their networks",
 				    text);
-	if (!iface && !engine_network_valid(text, NULL))
+	if (strchr(text, '*') && engine_name_valid(text, true, NULL))
+		return nb_error_set(err, NB_STATUS_USAGE, EINVAL, "usage",
+				    "the pattern \"%.90s\" does not say whose networks; write "
+				    "'docker:%.90s' or 'podman:%.90s'",
+				    text, text, text);
+	if (!iface && !engine_name_valid(text, false, NULL))
 		return nb_error_set(err, NB_STATUS_USAGE, EINVAL, "usage",
 				    "\"%.120s\" is no network: the name %s", text, why);
 	if (!iface)
@@ -129,7 +136,7 @@ int nb_network_parse(const char *text, struct nb_network *ret, struct nb_error *
 	if (engine == NB_ENGINE_IFACE)
 		valid = nb_ifname_valid(name, &why);
 	else
-		valid = engine_network_valid(name, &why);
+		valid = engine_name_valid(name, engine != NB_ENGINE_CONTAINER, &why);
 	if (!valid)
 		return nb_error_set(err, NB_STATUS_USAGE, EINVAL, "usage",
 				    "\"%.120s\" is no network: the name behind \"%s:\" %s", text,
@@ -139,6 +146,22 @@ int nb_network_parse(const char *text, struct nb_network *ret, struct nb_error *
 	ret->engine = engine;
 	memcpy(ret->name, name, strlen(name));
 	return 0;
+}
+
+bool nb_network_is_pattern(const struct nb_network *network)
+{
+	return network->engine != NB_ENGINE_IFACE && strchr(network->name, '*') != NULL;
+}
+
+bool nb_network_matches(const struct nb_network *pattern, const char *name)
+{
+	/* of what a pattern may hold, '*' alone means something to it */
+	return fnmatch(pattern->name, name, FNM_NOESCAPE) == 0;
+}
+
+bool nb_network_is_several(const struct nb_network *network)
+{
+	return network->engine == NB_ENGINE_CONTAINER || nb_network_is_pattern(network);
 }
 
 const char *nb_network_format(const struct nb_network *network, char *buffer)

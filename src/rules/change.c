@@ -196,18 +196,22 @@ static int add_edit(struct nb_change *change, const struct nb_mapping *mapping,
 		return nb_rules_out_of_memory(err);
 	change->edits[count] = edit;
 	if (nb_index_push(&change->index, &change->edited)) {
-		free(change->edited.items[--change->edited.count].comment);
+		nb_mapping_clear(&change->edited.items[--change->edited.count]);
 		return nb_rules_out_of_memory(err);
 	}
 	return 0;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return !a == !b && (!a || strcmp(a, b) == 0);
 }
 
 static bool says_the_same(const struct nb_mapping *a, const struct nb_mapping *b)
 {
 	return nb_target_equal(&a->target, &b->target) && a->enabled == b->enabled &&
 	       a->external == b->external && a->until == b->until &&
-	       !strcmp(a->comment ? a->comment : "", b->comment ? b->comment : "") &&
-	       !a->comment == !b->comment;
+	       same_text(a->comment, b->comment) && same_text(a->except, b->except);
 }
 
 int nb_change_put(struct nb_change *change, const struct nb_mapping *mapping, struct nb_error *err)
@@ -226,11 +230,10 @@ int nb_change_put(struct nb_change *change, const struct nb_mapping *mapping, st
 
 		if (change->edits[i].present && says_the_same(edited, mapping))
 			return 0;
-		copy.comment = mapping->comment ? strdup(mapping->comment) : NULL;
-		if (mapping->comment && !copy.comment)
+		if (nb_mapping_copy_texts(&copy, mapping) < 0)
 			return nb_rules_out_of_memory(err);
 		copy.line = edited->line;
-		free(edited->comment);
+		nb_mapping_clear(edited);
 		*edited = copy;
 		change->edits[i].present = true;
 		return 1;

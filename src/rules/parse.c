@@ -23,11 +23,12 @@ enum mapping_key {
 	KEY_UNTIL,
 	KEY_EXTERNAL,
 	KEY_COMMENT,
+	KEY_EXCEPT,
 	MAPPING_KEYS
 };
 
-static const char *const mapping_keys[] = { "network", "port",	"protocol", "target",
-					    "enabled", "until", "external", "comment" };
+static const char *const mapping_keys[] = { "network", "port",	   "protocol", "target", "enabled",
+					    "until",   "external", "comment",  "except" };
 
 struct parser {
 	struct nb_rules_reading *reading;
@@ -230,6 +231,35 @@ static int read_comment(struct nb_scan *scan, const struct nb_scan_value *value,
 	return mapping->comment ? 0 : out_of_memory(scan);
 }
 
+static int read_exception(struct nb_scan *scan, unsigned int line, void *data)
+{
+	struct parser *parser = data;
+	struct nb_scan_value value = { 0 };
+	char text[NB_NETWORK_SIZE + 128];
+	struct nb_network network;
+	struct nb_error inner;
+	int r = nb_scan_value(scan, &value);
+
+	if (!r)
+		r = copy_string(scan, &value, text, sizeof(text));
+	if (r)
+		return r;
+	/* a bare name is refused, as everywhere in a file; the engine is looked at later */
+	r = nb_network_parse(text, &network, &inner);
+	if (!r)
+		r = nb_mapping_except(&parser->mapping, text, &inner);
+	if (r == -ENOMEM)
+		return out_of_memory(scan);
+	return r ? fail_from(scan, line, &inner) : 0;
+}
+
+static int read_except(struct nb_scan *scan, unsigned int line, struct parser *parser)
+{
+	if (!nb_scan_next_is(scan, NB_SCAN_ARRAY))
+		return nb_scan_fail(scan, line, "must be an array of networks: [ \"docker:x\" ]");
+	return nb_scan_elements(scan, read_exception, parser);
+}
+
 static int read_member(struct nb_scan *scan, const char *key, unsigned int line, void *data)
 {
 	struct parser *parser = data;
@@ -241,6 +271,8 @@ static int read_member(struct nb_scan *scan, const char *key, unsigned int line,
 	r = nb_scan_key(scan, key, line, mapping_keys, MAPPING_KEYS, &parser->mapping_seen, &i);
 	if (r)
 		return r;
+	if (i == KEY_EXCEPT)
+		return read_except(scan, line, parser);
 	r = nb_scan_value(scan, &value);
 	if (r)
 		return r;
@@ -261,6 +293,7 @@ static int read_member(struct nb_scan *scan, const char *key, unsigned int line,
 		return read_bool(scan, &value, &mapping->external);
 	case KEY_COMMENT:
 		return read_comment(scan, &value, mapping);
+	case KEY_EXCEPT:
 	case MAPPING_KEYS:
 		break;
 	}
@@ -279,6 +312,8 @@ static int merge(struct nb_scan *scan, struct parser *parser, const struct nb_ma
 {
 	const struct nb_mapping *mapping = &parser->mapping;
 	struct nb_rules_reading *reading = parser->reading;
+	bool same_except = strcmp(first->except ? first->except : "",
+				  mapping->except ? mapping->except : "") == 0;
 	char target[NB_TARGET_SIZE];
 	char network[NB_NETWORK_SIZE];
 	char place[320];
@@ -292,7 +327,7 @@ static int merge(struct nb_scan *scan, struct parser *parser, const struct nb_ma
 				    network, mapping->port, nb_protocol_name(mapping->protocol),
 				    target, place);
 	if (first->enabled != mapping->enabled || first->until != mapping->until ||
-	    first->external != mapping->external)
+	    first->external != mapping->external || !same_except)
 		return nb_scan_fail(scan, mapping->line,
 				    "%s %u/%s differs from the same mapping in %s in \"%s\"; keep "
 				    "one of them",
@@ -300,6 +335,7 @@ static int merge(struct nb_scan *scan, struct parser *parser, const struct nb_ma
 				    place,
 				    first->enabled != mapping->enabled ? "enabled"
 				    : first->until != mapping->until   ? "until"
+				    : !same_except		       ? "except"
 								       : "external");
 	if (nb_mapping_list_append(&reading->rules->repeated, mapping))
 		return out_of_memory(scan);
@@ -321,7 +357,7 @@ static int enter_mapping(struct nb_scan *scan, struct parser *parser)
 	if (nb_mapping_list_append(list, &parser->mapping))
 		return out_of_memory(scan);
 	if (nb_index_push(&reading->index, list)) {
-		free(list->items[--list->count].comment);
+		nb_mapping_clear(&list->items[--list->count]);
 		return out_of_memory(scan);
 	}
 	reading->rules->files[parser->file].mappings++;
@@ -332,6 +368,7 @@ static int read_mapping(struct nb_scan *scan, unsigned int line, void *data)
 {
 	struct parser *parser = data;
 	struct nb_mapping *mapping = &parser->mapping;
+	struct nb_error inner;
 	int r;
 
 	*mapping = (struct nb_mapping){
@@ -351,12 +388,14 @@ static int read_mapping(struct nb_scan *scan, unsigned int line, void *data)
 		r = nb_scan_fail(scan, line, "\"network\" is missing");
 	if (!r && !(parser->mapping_seen & 1u << KEY_PORT))
 		r = nb_scan_fail(scan, line, "\"port\" is missing");
+	if (!r && nb_mapping_check_except(mapping, &inner))
+		r = fail_from(scan, line, &inner);
 	if (!r) {
 		if (!mapping->target.port)
 			mapping->target.port = mapping->port;
 		r = enter_mapping(scan, parser);
 	}
-	free(mapping->comment);
+	nb_mapping_clear(mapping);
 	return r;
 }
 
@@ -403,10 +442,10 @@ static void forget(struct nb_rules_reading *reading, size_t file, size_t mapping
 
 	while (rules->mappings.count > mappings) {
 		nb_index_pop(&reading->index, &rules->mappings);
-		free(rules->mappings.items[--rules->mappings.count].comment);
+		nb_mapping_clear(&rules->mappings.items[--rules->mappings.count]);
 	}
 	while (rules->repeated.count > repeated)
-		free(rules->repeated.items[--rules->repeated.count].comment);
+		nb_mapping_clear(&rules->repeated.items[--rules->repeated.count]);
 	free(rules->files[file].schema);
 	rules->files[file].schema = NULL;
 	rules->files[file].mappings = 0;

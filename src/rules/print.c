@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Mappings -> the text of a rule file, laid out as a person would. */
+#include <string.h>
+
 #include "parse.h"
 
 static void print_string(FILE *stream, const char *text)
@@ -16,6 +18,22 @@ static void print_string(FILE *stream, const char *text)
 			putc_unlocked(byte, stream);
 	}
 	putc_unlocked('"', stream);
+}
+
+/* Words with blanks between them, none of which needs to be escaped. */
+static void print_except(FILE *stream, const char *except)
+{
+	const char *separator = ",\n      \"except\": [ ";
+
+	while (except && *except) {
+		int length = (int)strcspn(except, " ");
+
+		fprintf(stream, "%s\"%.*s\"", separator, length, except);
+		separator = ", ";
+		except += length + (except[length] == ' ');
+		if (!*except)
+			fputs(" ]", stream);
+	}
 }
 
 static void print_mapping(FILE *stream, const struct nb_mapping *mapping)
@@ -45,6 +63,7 @@ static void print_mapping(FILE *stream, const struct nb_mapping *mapping)
 		fputs(",\n      \"comment\": ", stream);
 		print_string(stream, mapping->comment);
 	}
+	print_except(stream, mapping->except);
 	fputs("\n    }", stream);
 }
 

@@ -80,6 +80,61 @@ has "a container on two networks, through the mapped one" \
 	"$(docker exec both /bin/sh -c "$(dial "$agents" 11434)" 2>/dev/null)" "host 172."
 must docker rm -f both >/dev/null
 
+# --- By its container: every network that it is attached to ---
+
+must docker run -d --name worker --network other box:1 /bin/sleep 600 >/dev/null
+other=$(docker_gateway other)
+custom=$(docker_gateway custom)
+worker_dial()
+{
+	docker exec worker /bin/sh -c "$(dial "$1" 5432)" 2>/dev/null
+}
+out=$(nb add worker 5432 2>&1)
+is "a container's bare name is no network" $? 1
+has "and the message says how to name it" "$out" "container:worker"
+ok "add for a container" nb add container:worker 5432
+has "it reaches the service" "$(worker_dial "$other")" "other 172."
+must docker network connect custom worker
+is "on a network that it joins: not yet" "$(worker_dial "$custom")" ""
+ok "apply" nb apply
+has "reached there, too" "$(worker_dial "$custom")" "other 172."
+must docker network disconnect other worker
+ok "apply, when it has left the first" nb apply
+is "the first is closed" "$(docker_dial other "$other" 5432)" ""
+must docker rm -f worker >/dev/null
+ok "apply, when it is gone" nb apply
+is "all is closed" "$(docker_dial custom "$custom" 5432)" ""
+out=$(nb list)
+has "it is pending" "$out" "container:worker *pending"
+ok "remove by its name" nb remove container:worker 5432
+must docker run -d --name onhost --network host box:1 /bin/sleep 600 >/dev/null
+out=$(nb add container:onhost 5432 2>&1)
+is "a container on the host's network: refused" $? 1
+has "with a sentence of its own" "$out" "host's own network"
+must docker run -d --name shares --network container:onhost box:1 /bin/sleep 600 >/dev/null
+out=$(nb add container:shares 5432 2>&1)
+is "one that uses another's network: refused" $? 1
+has "with the name of the other" "$out" "$(docker inspect -f '{{.Id}}' onhost | cut -c1-12)"
+must docker rm -f onhost shares >/dev/null
+
+# --- By a pattern ---
+
+ok "every network but one" nb add 'docker:*' 5432 --except custom
+has "a network that matches" "$(docker_dial other "$other" 5432)" "other 172."
+has "Docker's default network" "$(docker_dial bridge \
+	"$(ip -4 -o addr show docker0 | sed 's/.* inet \([0-9.]*\).*/\1/')" 5432)" "other 172."
+is "the exception" "$(docker_dial custom "$custom" 5432)" ""
+must docker network create newcomer >/dev/null
+ok "apply, when a network has come" nb apply
+has "it is reached" "$(docker_dial newcomer "$(docker_gateway newcomer)" 5432)" "other 172."
+ok "one exception more" nb add 'docker:*' 5432 --except 'docker:new*'
+is "closes it at once" "$(docker_dial newcomer "$(docker_gateway newcomer)" 5432)" ""
+is "the first exception stands" "$(docker_dial custom "$custom" 5432)" ""
+is "check" "$(nb check)" "in sync"
+ok "remove the pattern" nb remove 'docker:*' 5432
+is "all is closed" "$(docker_dial other "$other" 5432)" ""
+must docker network rm newcomer >/dev/null
+
 # --- A compose project, down and up: its bridge gets another name ---
 
 mkdir -p "$T/proj"

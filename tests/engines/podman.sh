@@ -54,6 +54,14 @@ lab_podman system service -t 0 unix:///run/podman/podman.sock 2>>"$T/podman.log"
 service=$!
 poll 10 test -S /run/podman/podman.sock || tap_bail "no service"
 is "the service says the same" "$(nb check)" "in sync"
+ok "add for a container" nb add container:first 5432:11434
+has "it reaches the service" "$(podman_dial web "$web" 5432)" "host 10."
+is "check" "$(nb check)" "in sync"
+ok "and goes" nb remove container:first 5432:11434
+ok "a pattern" nb add 'podman:*' 5432:11434 --except podman
+has "what it matches" "$(podman_dial web "$web" 5432)" "host 10."
+is "the exception" "$(podman_dial podman "$(podman_gateway podman)" 5432)" ""
+ok "and goes" nb remove 'podman:*' --all
 # as "podman network create -d macvlan lan" writes it, which needs a kernel that has them
 sed -e 's/"name": "web"/"name": "lan"/' -e 's/"driver": "bridge"/"driver": "macvlan"/' \
 	-e 's/"id": "......../"id": "01234567/' -e '/"network_interface"/d' \
@@ -67,6 +75,11 @@ is "the service hangs: its files answer" $? 0
 kill -CONT $service
 kill $service
 wait $service 2>/dev/null
+rm -f /run/podman/podman.sock
+nb add container:first 5432:11434 >/dev/null 2>"$T/err"
+is "without the service a container cannot be looked up: pending" $? 0
+has "and the message says how to start it" "$(cat "$T/err")" "podman.socket"
+ok "and goes" nb remove container:first 5432:11434
 
 # --- A name that two engines' networks could have: interfaces go first ---
 

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* NETWORK words of the command line -> networks. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* Every name that a bare NETWORK could have meant. */
+struct candidates {
+	const char **names;
+	size_t count;
+	size_t bridges; /* index of the first bridge among them, or SIZE_MAX */
+};
+
+static int collect_candidates(struct nb_run *run, const struct nb_link_list *links,
+			      struct candidates *ret)
+{
+	size_t room = links->count + run->engines[NB_ENGINE_DOCKER].count +
+		      run->engines[NB_ENGINE_PODMAN].count;
+
+	*ret = (struct candidates){ .names = calloc(room + 1, sizeof(*ret->names)),
+				    .bridges = SIZE_MAX };
+	if (!ret->names)
+		return nb_out_of_memory(run);
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = &run->engines[engine];
+
+		for (size_t i = 0; i < answer->count; i++)
+			if (answer->networks[i].bridge[0])
+				ret->names[ret->count++] = answer->networks[i].name;
+	}
+	for (size_t i = 0; i < links->count; i++) {
+		const struct nb_link *link = &links->items[i];
+
+		if (link->loopback)
+			continue;
+		if (ret->bridges == SIZE_MAX && strcmp(link->kind, "bridge") == 0)
+			ret->bridges = ret->count;
+		ret->names[ret->count++] = link->name;
+	}
+	return 0;
+}
+
+/* Is it a container that was meant? Its network has another name as a rule. */
+static bool is_container(struct nb_run *run, const char *word)
+{
+	struct nb_network network;
+	char qualified[NB_NETWORK_SIZE + 16];
+	bool found = false;
+
+	snprintf(qualified, sizeof(qualified), "container:%.*s", NB_NETWORK_SIZE, word);
+	if (nb_network_parse(qualified, &network, NULL) < 0)
+		return false;
+	for (int engine = NB_ENGINE_DOCKER; !found && engine < NB_ENGINE_COUNT; engine++) {
+		struct nb_engine_container container;
+
+		found = nb_ask_container(run, (enum nb_engine)engine, word, &container) == 0 &&
+			container.found;
+		nb_engine_container_clear(&container);
+	}
+	return found;
+}
+
+/* Nothing has this name: the nearest one that does, and engines that could not be asked. */
+static int refuse_unknown(struct nb_run *run, const char *word, const struct nb_link_list *links)
+{
+	struct candidates candidates;
+	char hint[NB_NETWORK_NAME_SIZE + 32] = "", later[64] = "", silent[64] = "";
+	size_t nearest;
+	int r;
+
+	if (is_container(run, word))
+		return nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "no-network",
+				    "%.95s is a container, no network: container:%.95s maps every "
+				    "network that it is attached to",
+				    word, word);
+	r = collect_candidates(run, links, &candidates);
+	if (r < 0)
+		return r;
+	nearest = nb_nearest(word, candidates.names, candidates.count);
+	/* the first bridge is a better hint than none */
+	if (nearest == SIZE_MAX)
+		nearest = candidates.bridges;
+	if (nearest != SIZE_MAX)
+		snprintf(hint, sizeof(hint), "; there is %s", candidates.names[nearest]);
+	free(candidates.names);
+	if (nb_ifname_valid(word, NULL))
+		snprintf(later, sizeof(later), "iface:%s or ", word);
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = &run->engines[engine];
+
+		if (answer->known)
+			continue;
+		if (!answer->absent)
+			nb_warn(&run->warnings, "%s", answer->why);
+		else if (engine == NB_ENGINE_DOCKER)
+			snprintf(silent, sizeof(silent), "; Docker is not running");
+	}
+	return nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "no-network",
+			    "no interface and no network of an engine is named %.95s%s%s "
+			    "(%sdocker:%.95s if it comes later)",
+			    word, hint, silent, later, word);
+}
+
+int nb_resolve_check_word(struct nb_run *run, const char *word)
+{
+	struct nb_network network;
+	char docker[NB_NETWORK_SIZE + 16];
+	const char *why;
+
+	if (nb_network_is_qualified(word))
+		return nb_network_parse(word, &network, &run->error);
+	snprintf(docker, sizeof(docker), "docker:%.*s", NB_NETWORK_SIZE, word);
+	if (strchr(word, '*') && nb_network_parse(docker, &network, NULL) == 0)
+		return nb_network_parse(word, &network, &run->error);
+	if (!nb_ifname_valid(word, &why) && nb_network_parse(docker, &network, NULL) < 0)
+		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+				    "NETWORK '%.80s' %s", word, why);
+	return 0;
+}
+
+/* A place where a bare name was found. */
+struct found {
+	struct nb_network network;
+	const char *bridge; /* "": it has none */
+};
+
+static int look_up(struct nb_run *run, const char *word, enum nb_engine engine,
+		   const struct nb_link_list *links, struct found *found, size_t *count)
+{
+	const struct nb_engine_answer *answer = NULL;
+	const struct nb_engine_network *network;
+	const char *bridge = NULL;
+
+	if (engine == NB_ENGINE_IFACE) {
+		bridge = nb_link_find(links, word) ? word : NULL;
+	} else {
+		answer = nb_ask_engine(run, engine);
+		if (!answer)
+			return nb_out_of_memory(run);
+		network = nb_engine_find(answer, word);
+		bridge = network ? network->bridge : NULL;
+	}
+	if (!bridge)
+		return 0;
+	found[*count].network = (struct nb_network){ .engine = engine };
+	snprintf(found[*count].network.name, sizeof(found->network.name), "%s", word);
+	found[*count].bridge = bridge;
+	(*count)++;
+	return 0;
+}
+
+/* An interface that belongs to an engine's network: that name outlives the bridge. */
+static int hint_at_engine(struct nb_run *run, const char *bridge)
+{
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = nb_ask_engine(run, engine);
+
+		if (!answer)
+			return nb_out_of_memory(run);
+		for (size_t i = 0; i < answer->count; i++)
+			if (strcmp(answer->networks[i].bridge, bridge) == 0)
+				nb_warn(&run->warnings,
+					"%s is %s's network %s: name it %s:%s, and the mapping "
+					"follows when the bridge is made anew",
+					bridge, nb_engine_title(engine), answer->networks[i].name,
+					nb_engine_name(engine), answer->networks[i].name);
+	}
+	return 0;
+}
+
+int nb_resolve_word(struct nb_run *run, const char *word, const struct nb_link_list *links,
+		    struct nb_network *ret)
+{
+	struct found found[NB_ENGINE_COUNT];
+	char one[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE];
+	size_t count = 0;
+	int r = 0;
+
+	if (nb_network_is_qualified(word))
+		return nb_network_parse(word, ret, &run->error);
+	for (int engine = 0; r == 0 && engine < NB_ENGINE_COUNT; engine++)
+		r = look_up(run, word, (enum nb_engine)engine, links, found, &count);
+	if (r < 0)
+		return r;
+	if (count == 0)
+		return refuse_unknown(run, word, links);
+	for (size_t i = 1; i < count; i++)
+		if (strcmp(found[0].bridge, found[i].bridge) != 0)
+			return nb_error_set(&run->error, NB_STATUS_FAILED, EEXIST, "ambiguous",
+					    "%s is ambiguous: name %s or %s", word,
+					    nb_network_format(&found[0].network, one),
+					    nb_network_format(&found[i].network, other));
+	*ret = found[0].network;
+	return ret->engine == NB_ENGINE_IFACE ? hint_at_engine(run, word) : 0;
+}

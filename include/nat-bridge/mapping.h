@@ -107,6 +107,7 @@ struct nb_mapping {
 	char *except;
 	size_t file; /* index into nb_rules.files; SIZE_MAX: none */
 	unsigned int line;
+	unsigned int place; /* among the mappings of its file, from 0 on */
 };
 
 /* Order by network, protocol, port. */

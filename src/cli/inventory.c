@@ -151,19 +151,51 @@ static int add_from_kernel(struct maker *maker, const struct nb_element *element
 	return 0;
 }
 
+static struct nb_element key_of(const struct nb_stored *stored)
+{
+	struct nb_element key = {
+		.port = stored->mapping.port,
+		.protocol = stored->mapping.protocol,
+	};
+
+	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
+	return key;
+}
+
+/* What is over or disabled is no drift where another network on the bridge asks for the same. */
+static int judge_shared(struct maker *maker)
+{
+	struct nb_element_list asked = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < maker->count; i++) {
+		const struct nb_element key = key_of(&maker->items[i]);
+
+		if (nb_mapping_is_in_force(&maker->items[i].mapping))
+			r = nb_element_list_append(&asked, &key);
+	}
+	nb_element_list_sort(&asked);
+	for (size_t i = 0; r == 0 && i < maker->count; i++) {
+		struct nb_stored *stored = &maker->items[i];
+		const struct nb_element key = key_of(stored);
+
+		if (nb_mapping_is_in_force(&stored->mapping) || !nb_element_find(&asked, &key))
+			continue;
+		stored->state = stored->mapping.enabled ? "expired" : "disabled";
+		stored->accepted = NULL;
+		stored->owns_key = false;
+	}
+	nb_element_list_clear(&asked);
+	return r;
+}
+
 /* The keys that rule files explain, to tell which elements only the kernel has. */
 static int collect_keys(const struct maker *maker, struct nb_element_list *keys)
 {
 	for (size_t i = 0; i < maker->count; i++) {
-		struct nb_element key = {
-			.port = maker->items[i].mapping.port,
-			.protocol = maker->items[i].mapping.protocol,
-		};
+		const struct nb_element key = key_of(&maker->items[i]);
 
-		if (!maker->items[i].owns_key)
-			continue;
-		memcpy(key.bridge, maker->items[i].bridge, sizeof(key.bridge));
-		if (nb_element_list_append(keys, &key) < 0)
+		if (maker->items[i].owns_key && nb_element_list_append(keys, &key) < 0)
 			return -ENOMEM;
 	}
 	nb_element_list_sort(keys);
@@ -191,6 +223,8 @@ static int make(struct maker *maker)
 	for (size_t i = 0; r == 0 && i < mappings->count; i++)
 		r = add_from_file(maker, &resolver, &mappings->items[i]);
 	nb_resolver_clear(&resolver);
+	if (r == 0)
+		r = judge_shared(maker);
 	if (r == 0)
 		r = collect_keys(maker, &keys);
 	for (size_t i = 0; r == 0 && maker->state && i < maker->state->targets.count; i++) {

@@ -12,22 +12,15 @@
 
 void nb_error_at(struct nb_run *run, const struct nb_mapping *mapping)
 {
-	const struct nb_mapping_list *lists[] = { &run->rules.mappings, &run->rules.repeated };
 	char path[sizeof(run->error.file)];
-	size_t before = 0;
 
 	if (mapping->file == SIZE_MAX)
 		return;
-	/* the place in its file: as many stand before it */
-	for (size_t i = 0; i < 2; i++)
-		for (size_t j = 0; j < lists[i]->count; j++)
-			before += lists[i]->items[j].file == mapping->file &&
-				  lists[i]->items[j].line < mapping->line;
 	snprintf(path, sizeof(path), "%s/%s", run->options.rules,
 		 run->rules.files[mapping->file].name);
 	nb_copy_line(run->error.file, sizeof(run->error.file), path);
 	run->error.line = mapping->line;
-	snprintf(run->error.key, sizeof(run->error.key), "mappings[%zu]", before);
+	snprintf(run->error.key, sizeof(run->error.key), "mappings[%u]", mapping->place);
 }
 
 const char *nb_mapping_place(const struct nb_run *run, const struct nb_mapping *mapping,

@@ -377,6 +377,7 @@ static int read_mapping(struct nb_scan *scan, unsigned int line, void *data)
 		.enabled = true,
 		.file = parser->file,
 		.line = line,
+		.place = (unsigned int)scan->index,
 	};
 	parser->mapping_seen = 0;
 	if (!nb_scan_next_is(scan, NB_SCAN_OBJECT))

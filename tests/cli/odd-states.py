@@ -267,7 +267,7 @@ def _():
     write("hand.json", mapping(5), {"network": "iface:lo", "port": 6})
     error = lab.json("apply", rc=1)["error"]
     expect_eq((error["code"], error["file"], error["line"], error["key"]),
-              ("loopback", lab.rules + "/hand.json", 1, "mappings[0]"), f"{error}")
+              ("loopback", lab.rules + "/hand.json", 1, "mappings[1]"), f"{error}")
     with open(f"{lab.rules}/hand.json", "w") as file:
         json.dump({"version": 1, "mappings": [mapping(5), {"network": "iface:lo", "port": 6}]},
                   file, indent=1)

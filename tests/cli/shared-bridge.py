@@ -188,6 +188,21 @@ def _():
     expect_eq([e[0] for e in elements()], [6], "the other one")
 
 
+@case("list: what is over on a bridge where another network asks for the same is no drift")
+def _():
+    fresh()
+    lab.good("add", "iface:br-app", "5")
+    with open(lab.rules + "/over.json", "w") as file:
+        json.dump({"version": 1, "mappings": [
+            {"network": "docker:agents", "port": 5, "until": "2020-01-01T00:00:00Z"}]}, file)
+    expect_eq({m["network"]: m["state"] for m in lab.json("list")["mappings"]},
+              {"docker:agents": "expired", "iface:br-app": "active"}, "states")
+    in_sync("check")
+    lab.good("remove", "agents", "5")
+    expect_eq([e[0] for e in elements()], [5], "the other stays")
+    in_sync("check after remove")
+
+
 @case("remove after a flush opens nothing that shares the bridge")
 def _():
     fresh()

@@ -7,6 +7,8 @@
 set -u
 # shellcheck source-path=SCRIPTDIR source=../lib/engines.sh
 . "$(dirname "$0")/../lib/engines.sh"
+# shellcheck source-path=SCRIPTDIR source=../lib/doc.sh
+. "$(dirname "$0")/../lib/doc.sh"
 : "${NB_BUILD:?set NB_BUILD to the build directory, which is installed from}"
 engines_enter systemd-nspawn udevadm meson dockerd docker nft busybox -- "$@"
 
@@ -107,6 +109,15 @@ settled()
 boot
 is "the unit is active after a boot without any mapping" \
 	"$(inside systemctl is-active nat-bridge.service)" active
+# what docs/boot.md has an administrator type, on a system where it is done already
+for tool in systemctl systemd-tmpfiles udevadm; do
+	eval "$tool() { inside $tool \"\$@\"; }"
+done
+doc_run "$NB_SOURCE/docs/boot.md"
+unset -f systemctl systemd-tmpfiles udevadm
+is "the units are active" \
+	"$(inside systemctl is-active nat-bridge.service nat-bridge-device.path | sort -u)" active
+
 ok "add for a bridge that comes later" inside nat-bridge add iface:br-app 11434
 is "it is pending" "$(live br-app)" pending
 must inside ip link add br-app type bridge

@@ -6,6 +6,8 @@
 set -u
 # shellcheck source-path=SCRIPTDIR source=../lib/engines.sh
 . "$(dirname "$0")/../lib/engines.sh"
+# shellcheck source-path=SCRIPTDIR source=../lib/doc.sh
+. "$(dirname "$0")/../lib/doc.sh"
 engines_enter dockerd docker docker-compose busybox -- "$@"
 
 serve host host=tcp:127.0.0.1:11434 other=tcp:127.0.0.1:5432
@@ -218,6 +220,25 @@ has "and says why it waited" "$(cat "$T/err")" "did not answer"
 ok "it waited seconds, not minutes" test $((SECONDS - before)) -lt 20
 kill -CONT "$(cat /run/docker.pid)"
 has "nothing was lost" "$(docker_dial agents "$agents" 11434)" "host 172."
+
+# --- What docs/docker.md says ---
+
+nat-bridge()
+{
+	nb "$@"
+}
+ok "remove everything" nb remove --all-networks
+must docker rm -f "$(docker ps -aq)" >/dev/null 2>&1
+for network in agents custom other; do
+	must docker network rm $network >/dev/null
+done
+# images of these names, with what the examples need of them
+image_with_curl | docker import --change 'ENTRYPOINT ["/bin/curl"]' - curlimages/curl >/dev/null ||
+	tap_bail "no image"
+image | docker import --change 'CMD ["/bin/sleep", "600"]' - nginx >/dev/null || tap_bail "no image"
+serve host postgres=tcp:127.0.0.1:8080
+doc_run "$NB_SOURCE/docs/docker.md"
+must docker rm -f web >/dev/null
 
 # --- Without a trace ---
 

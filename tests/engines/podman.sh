@@ -5,6 +5,8 @@
 set -u
 # shellcheck source-path=SCRIPTDIR source=../lib/engines.sh
 . "$(dirname "$0")/../lib/engines.sh"
+# shellcheck source-path=SCRIPTDIR source=../lib/doc.sh
+. "$(dirname "$0")/../lib/doc.sh"
 engines_enter podman runc busybox /usr/lib/podman/netavark -- "$@"
 
 serve host host=tcp:127.0.0.1:11434
@@ -88,6 +90,24 @@ out=$(nb add web 5432 2>&1)
 is "an interface and a network of one name: ambiguous" $? 1
 has "with both qualified names" "$out" "iface:web or podman:web"
 must ip link delete web
+
+# --- What docs/podman.md says ---
+
+nat-bridge()
+{
+	nb "$@"
+}
+# shellcheck disable=SC2317 # for what the document says
+podman()
+{
+	lab_podman "$@"
+}
+ok "remove everything" nb remove --all-networks
+must lab_podman rm -f -t 0 -a >/dev/null
+must lab_podman network rm web >/dev/null
+serve host late=tcp:127.0.0.1:8080
+doc_run "$NB_SOURCE/docs/podman.md"
+unset -f podman
 
 ok "remove everything" nb remove --all-networks
 hasnt "no table of ours is left" "$(nft list tables)" nat-bridge

@@ -49,6 +49,22 @@ image()
 	tar -C "$root" -c .
 }
 
+# The same with as much of curl as says hello to the server of a URL.
+image_with_curl()
+{
+	image >/dev/null
+	cat >"$T/image/bin/curl" <<-'SH'
+		#!/bin/sh
+		for url; do :; done
+		server=${url#http://}
+		server=${server%%/*}
+		echo hello | nc -w 2 "${server%:*}" "${server#*:}"
+	SH
+	chmod +x "$T/image/bin/curl"
+	tar -C "$T/image" -c .
+	rm "$T/image/bin/curl"
+}
+
 # dial ADDRESS PORT: what a container says to a server, as a command for its shell. Patient.
 dial()
 {
@@ -124,7 +140,7 @@ docker_bridge()
 
 lab_podman()
 {
-	podman --root "$T/podman" --runroot /run/podman-lab --network-backend netavark \
+	command podman --root "$T/podman" --runroot /run/podman-lab --network-backend netavark \
 		--storage-driver vfs --cgroup-manager cgroupfs --runtime runc \
 		--events-backend file "$@"
 }

@@ -25,7 +25,9 @@ static void print_except(FILE *stream, const char *except)
 {
 	const char *separator = ",\n      \"except\": [ ";
 
-	while (except && *except) {
+	if (!except)
+		return;
+	while (*except) {
 		int length = (int)strcspn(except, " ");
 
 		fprintf(stream, "%s\"%.*s\"", separator, length, except);

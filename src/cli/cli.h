@@ -70,6 +70,7 @@ struct nb_command {
 	const char *synopsis;
 	const char *summary;
 	const char *description;
+	bool hidden;			/* for shells alone: not in the help */
 	int (*run)(struct nb_run *run); /* returns an enum nb_status */
 };
 
@@ -83,12 +84,26 @@ int nb_command_list(struct nb_run *run);
 int nb_command_apply(struct nb_run *run);
 int nb_command_check(struct nb_run *run);
 int nb_command_flush(struct nb_run *run);
+int nb_command_complete(struct nb_run *run);
 
 /*
  * Sort argv into command, words and options. Returns 0 or fills run->error
  * (status NB_STATUS_USAGE). run->words points into @argv, which is reordered.
  */
 int nb_options_parse(struct nb_run *run, int argc, char **argv);
+
+/* An option, as the table has it. */
+struct nb_option_info {
+	const char *name;     /* without the dashes */
+	char letter;	      /* 0: none */
+	const char *argument; /* NULL: takes none */
+	bool repeats;
+	const char *help;
+};
+
+extern const size_t nb_option_count;
+/* The option in row @i; false if @command (NULL: any) does not take it. */
+bool nb_option_get(size_t i, const struct nb_command *command, struct nb_option_info *ret);
 void nb_options_print_help(const struct nb_command *command, FILE *out);
 
 /* Take the lock for writers; fills run->error. Released by nb_run_finish() or exit. */

@@ -62,6 +62,14 @@ const struct nb_command nb_commands[] = {
 		.description = "",
 		.run = nb_command_flush,
 	},
+	{
+		.name = "complete",
+		.synopsis = "-- [WORD...]",
+		.summary = "what the last word of a command line can become, for shells",
+		.description = "One candidate a line, with a description behind a tab.\n",
+		.hidden = true,
+		.run = nb_command_complete,
+	},
 };
 const size_t nb_command_count = sizeof(nb_commands) / sizeof(nb_commands[0]);
 

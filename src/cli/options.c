@@ -79,6 +79,20 @@ static bool is_taken_by(const struct option_row *row, const struct nb_command *c
 	return strstr(row->commands, word) != NULL;
 }
 
+const size_t nb_option_count = ROW_COUNT;
+
+bool nb_option_get(size_t i, const struct nb_command *command, struct nb_option_info *ret)
+{
+	*ret = (struct nb_option_info){
+		.name = rows[i].name,
+		.letter = rows[i].letter,
+		.argument = rows[i].argument,
+		.repeats = rows[i].kind == OPTION_WORDS,
+		.help = rows[i].help,
+	};
+	return is_taken_by(&rows[i], command);
+}
+
 static __attribute__((format(printf, 2, 3))) int usage(struct nb_run *run, const char *format, ...)
 {
 	char message[400];
@@ -265,7 +279,8 @@ static int take_command(struct nb_run *run, const char *word)
 		return 0;
 	}
 	for (size_t i = 0; i < nb_command_count; i++)
-		names[count++] = nb_commands[i].name;
+		if (!nb_commands[i].hidden)
+			names[count++] = nb_commands[i].name;
 	for (size_t i = 0; i < nb_command_count; i++)
 		for (size_t j = 0; nb_commands[i].aliases[j]; j++)
 			names[count++] = nb_commands[i].aliases[j];
@@ -385,7 +400,8 @@ void nb_options_print_help(const struct nb_command *command, FILE *out)
 	      "Commands:\n",
 	      out);
 	for (size_t i = 0; i < nb_command_count; i++)
-		fprintf(out, "  %-8s %s\n", nb_commands[i].name, nb_commands[i].summary);
+		if (!nb_commands[i].hidden)
+			fprintf(out, "  %-8s %s\n", nb_commands[i].name, nb_commands[i].summary);
 	fputs("\nOptions of every command:\n", out);
 	print_options(NULL, out);
 	fputs("\nnat-bridge COMMAND --help says more. Manual: man 8 nat-bridge\n", out);

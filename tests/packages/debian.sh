@@ -67,6 +67,9 @@ contents=$(dpkg-deb -c "$new")
 for file in ./usr/sbin/nat-bridge ./lib/systemd/system/nat-bridge.service \
 	./lib/systemd/system/nat-bridge-device.path ./lib/systemd/system/nat-bridge-device.service \
 	./lib/udev/rules.d/60-nat-bridge.rules ./usr/lib/tmpfiles.d/nat-bridge.conf \
+	./usr/share/bash-completion/completions/nat-bridge \
+	./usr/share/zsh/vendor-completions/_nat-bridge \
+	./usr/share/fish/vendor_completions.d/nat-bridge.fish \
 	./usr/share/man/man8/nat-bridge.8.gz ./usr/share/nat-bridge/nat-bridge.schema.json \
 	./usr/share/nat-bridge/presets/ollama.json ./etc/nat-bridge/rules.d/ \
 	./usr/share/doc/nat-bridge/README.md.gz; do

@@ -77,6 +77,7 @@ struct nb_plan {
 
 	/* what the operations point to */
 	struct nb_element_list elements;
+	struct nb_element_list counted; /* the same with the counts of `accepted`, if it has any */
 	struct nb_bridge_list bridges;
 	struct nb_bridge_list guards;
 };

@@ -208,6 +208,14 @@ static int merge_elements(struct nb_element_list *list, struct nb_error *err)
 	return 0;
 }
 
+static void keep_counts(struct nb_element *element, const struct nb_element_list *list)
+{
+	const struct nb_element *old = nb_element_find_exact(list, element);
+
+	element->packets = old ? old->packets : 0;
+	element->bytes = old ? old->bytes : 0;
+}
+
 /* The wanted elements and bridges: desired, and of the pending ones what is there already. */
 static int collect_wanted(struct planner *p, struct nb_error *err)
 {
@@ -258,16 +266,13 @@ static int collect_wanted(struct planner *p, struct nb_error *err)
 	if (r < 0)
 		return r;
 
-	/* a table that is made anew keeps the counts */
-	for (size_t i = 0; i < plan->elements.count; i++) {
-		struct nb_element *element = &plan->elements.items[i];
-		const struct nb_element *old = nb_element_find(&p->state->targets, element);
-
-		element->packets = element->bytes = 0;
-		if (old && nb_target_equal(&old->target, &element->target)) {
-			element->packets = old->packets;
-			element->bytes = old->bytes;
-		}
+	/* what is made anew keeps the counts, each set its own */
+	for (size_t i = 0; i < plan->elements.count; i++)
+		keep_counts(&plan->elements.items[i], &p->state->targets);
+	for (size_t i = 0; p->state->accepted.count && i < plan->elements.count; i++) {
+		if (nb_element_list_append(&plan->counted, &plan->elements.items[i]) < 0)
+			return -ENOMEM;
+		keep_counts(&plan->counted.items[i], &p->state->accepted);
 	}
 	return 0;
 }
@@ -288,7 +293,10 @@ static uint32_t previous_of(const struct planner *p, const struct nb_link *link)
 			return said;
 		return link->tag & NB_TAG_PREVIOUS;
 	}
-	return old ? said : link->route_localnet;
+	if (!old)
+		return link->route_localnet;
+	/* no tag at all: it may be another device of that name, on whose account nothing is opened */
+	return link->tag == 0 && link->route_localnet == 0 ? 0 : said;
 }
 
 /* Comments of the wanted bridges: the networks, and what the device cannot remember alone. */
@@ -406,6 +414,7 @@ static bool same_text(const char *a, const char *b)
 /* Walks two sorted lists; deletions come before additions, set by set, to fill messages. */
 struct difference {
 	const struct nb_element_list *have;
+	const struct nb_element_list *want;
 	int (*compare)(const struct nb_element *, const struct nb_element *);
 	const char *set;
 	enum nb_op_kind add;
@@ -458,7 +467,7 @@ static void word_difference(struct planner *p, const struct difference *d,
 
 static void plan_set(struct planner *p, const struct difference *d, bool deletions)
 {
-	const struct nb_element_list *want = &p->plan->elements;
+	const struct nb_element_list *want = d->want;
 	size_t i = 0, j = 0;
 
 	while (i < d->have->count || j < want->count) {
@@ -491,6 +500,7 @@ static void plan_elements(struct planner *p)
 	static const struct nb_element_list nothing;
 	const struct difference targets = {
 		.have = p->replace ? &nothing : &p->state->targets,
+		.want = &p->plan->elements,
 		.compare = nb_element_compare_key,
 		.set = "targets",
 		.add = NB_OP_TARGET_ADD,
@@ -498,6 +508,7 @@ static void plan_elements(struct planner *p)
 	};
 	const struct difference accepted = {
 		.have = p->replace ? &nothing : &p->state->accepted,
+		.want = p->plan->counted.count ? &p->plan->counted : &p->plan->elements,
 		.compare = nb_element_compare,
 		.set = "accepted",
 		.add = NB_OP_ACCEPTED_ADD,
@@ -729,6 +740,7 @@ void nb_plan_clear(struct nb_plan *plan)
 	free(plan->second.items);
 	free(plan->findings);
 	nb_element_list_clear(&plan->elements);
+	nb_element_list_clear(&plan->counted);
 	nb_bridge_list_clear(&plan->bridges);
 	nb_bridge_list_clear(&plan->guards);
 	memset(plan, 0, sizeof(*plan));

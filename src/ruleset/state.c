@@ -130,6 +130,7 @@ struct reader {
 	struct nb_structure structure;
 	struct nb_foreign foreign;
 	bool table_seen;
+	bool alien;   /* an element without a key of ours was seen */
 	bool dormant; /* its hooks are switched off */
 	bool schema_seen;
 	unsigned int schema;
@@ -254,11 +255,11 @@ static int add_element(struct reader *reader, const struct nlattr *attr)
 	free(element.comment);
 	return r;
 out:
-	if (r == -EBADMSG) {
-		/* of a set with another type: the structure says so */
-		return 0;
-	}
-	return r;
+	if (r != -EBADMSG)
+		return r;
+	/* it has no key (a catch-all), or is of a set with another type */
+	reader->alien = true;
+	return 0;
 }
 
 static int read_elements(const struct nlmsghdr *message, void *data)
@@ -409,6 +410,17 @@ static void judge_schema(struct reader *reader)
 			 reader->schema, NB_SCHEMA);
 }
 
+/* An element that is none of ours would map what nobody asked for: the table is made anew. */
+static void judge_elements(struct reader *reader)
+{
+	struct nb_state *state = reader->state;
+
+	if (!reader->alien || state->table != NB_TABLE_SOUND)
+		return;
+	state->table = NB_TABLE_DAMAGED;
+	snprintf(state->damage, sizeof(state->damage), "a set has an element without a key");
+}
+
 /* Sets, rules and elements of our own table. */
 static int read_own_table(struct reader *reader, const struct nb_element_list *keys,
 			  struct nb_error *err)
@@ -443,11 +455,13 @@ static int read_own_table(struct reader *reader, const struct nb_element_list *k
 	r = dump_set(reader, NB_SET_ID_BRIDGES, NB_SET_BRIDGES, err);
 	if (r < 0)
 		return r;
+	judge_elements(reader);
 	if (keys && state->table == NB_TABLE_SOUND)
 		return read_asked(reader, keys, err);
 	r = dump_set(reader, NB_SET_ID_TARGETS, NB_SET_TARGETS, err);
 	if (r == 0)
 		r = dump_set(reader, NB_SET_ID_ACCEPTED, NB_SET_ACCEPTED, err);
+	judge_elements(reader);
 	return r;
 }
 

@@ -314,6 +314,39 @@ def _():
     os.chmod(lab.rules, 0o755)
 
 
+@case("a bridge that is made anew is not opened on account of the one before")
+def _():
+    for again in (False, True):
+        fresh()
+        sh("ip link add br-new type bridge; ip link set br-new up")
+        lab.set_conf("br-new", "route_localnet", 1)
+        lab.good("add", "br-new", "5")
+        sh("ip link del br-new; ip link add br-new type bridge; ip link set br-new up")
+        if again:
+            lab.good("apply")
+            expect_eq(lab.conf("br-new", "route_localnet"), 1, "mapped")
+        lab.good("remove", "br-new", "5")
+        expect_eq((lab.conf("br-new", "route_localnet"), lab.conf("br-new", "tag")), (0, 0),
+                  f"after the last remove, apply before it: {again}")
+        sh("ip link del br-new")
+
+
+@case("each set keeps its own counts when an element is made anew")
+def _():
+    fresh()
+    lab.good("add", "br-app", "5", "--for", "2h")
+    for name, element, end in (
+            ("targets", '"br-app" . tcp . 5', ": 127.0.0.1 . 5"),
+            ("accepted", '"br-app" . tcp . 5 . 127.0.0.1 . 5', "")):
+        packets = 3 if name == "targets" else 5000
+        sh(f"nft delete element inet nat-bridge {name} '{{ {element} }}'")
+        sh(f"nft add element inet nat-bridge {name} '{{ {element} counter packets {packets} "
+           f"bytes {packets}0 timeout 2h {end} }}'")
+    lab.good("add", "br-app", "5")
+    got = re.findall(r"packets (\d+) bytes (\d+)", lab.ruleset())
+    expect({("3", "30"), ("5000", "50000")} <= set(got), f"counts: {got}")
+
+
 @case("apply says which bridge it closed a mapping on")
 def _():
     fresh()

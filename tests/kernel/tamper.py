@@ -153,6 +153,11 @@ TAMPER = [
     ("extra element in accepted",
      lambda: sh("nft add element inet nat-bridge accepted '{ \"br-app\" . tcp . 9999 . "
                 "127.0.0.1 . 9090 }'"), "9999|9090|accepted", ""),
+    ("an element of targets for every port",
+     lambda: sh("nft add element inet nat-bridge targets '{ * : 127.0.0.1 . 9090 }'"),
+     "element|damaged", ""),
+    ("an element of accepted for everything",
+     lambda: sh("nft add element inet nat-bridge accepted '{ * }'"), "element|damaged", ""),
     ("a mapping that no file names",
      lambda: nft('add element inet nat-bridge targets { "br-app" . tcp . 9999 : 127.0.0.1 . 9090 }\n'
                  'add element inet nat-bridge accepted { "br-app" . tcp . 9999 . 127.0.0.1 . 9090 }'),

@@ -216,16 +216,16 @@ static bool is_given(const struct line *line, const char *name)
 
 static void offer_words(struct line *line)
 {
+	int (*command)(struct nb_run * run) = line->command->run;
 	bool all = is_given(line, "all-networks") || (is_given(line, "all") && line->word_count);
 
-	if (line->command->run == nb_command_add && line->word_count == 0) {
+	if (command == nb_command_add && line->word_count == 0) {
 		offer_engines(line, true);
 		offer_bridges(line);
-	} else if (line->command->run == nb_command_add) {
+	} else if (command == nb_command_add) {
 		offer_services(line);
-	} else if (line->command->run == nb_command_list && line->word_count == 0) {
-		offer_all_stored(line);
-	} else if (line->command->run == nb_command_remove && !all) {
+	} else if ((command == nb_command_list && line->word_count == 0) ||
+		   (command == nb_command_remove && !all)) {
 		offer_all_stored(line);
 	}
 }

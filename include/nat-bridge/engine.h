@@ -69,6 +69,13 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 			    const char *name, struct nb_engine_container *ret);
 void nb_engine_container_clear(struct nb_engine_container *container);
 
+/*
+ * Does a running container publish this port of the host? Its name goes to @ret_name
+ * (NB_NETWORK_NAME_SIZE bytes), "" if none does, or if the engine does not answer. -ENOMEM.
+ */
+int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_places *places,
+			     uint8_t protocol, uint16_t port, char *ret_name);
+
 /* The first network of that name, or NULL. A second of the same name follows it. */
 const struct nb_engine_network *nb_engine_find(const struct nb_engine_answer *answer,
 					       const char *name);

@@ -23,6 +23,8 @@ struct nb_desired {
 	 */
 	struct nb_element_list pending;
 	struct nb_bridge_list pending_bridges; /* guards that may stay */
+	/* Mappings whose removal was not finished: flows of theirs may live although no element does. */
+	struct nb_element_list ended;
 };
 
 /* Add one mapping on @bridge for @network. The element's expiry is the mapping's until. */
@@ -90,6 +92,12 @@ struct nb_plan {
 int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state, bool explain,
 		 struct nb_plan *ret, struct nb_warnings *warnings, struct nb_error *err);
 bool nb_plan_is_empty(const struct nb_plan *plan);
+/*
+ * Let @plan, made for @state, also end the flows that @earlier had to end, apart from those of
+ * mappings that are wanted now. -ENOMEM.
+ */
+int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_state *state,
+			const struct nb_plan *earlier);
 void nb_plan_clear(struct nb_plan *plan);
 /* An nft script, with the steps that nft cannot say as comments. */
 void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE *out);

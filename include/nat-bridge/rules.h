@@ -27,6 +27,7 @@ struct nb_rules {
 	struct nb_mapping_list repeated; /* merged away, by key: their files hold them, too */
 	char **unfinished;		 /* base names NAME of ".NAME.gone": killed removals */
 	size_t unfinished_count;
+	struct nb_mapping_list gone; /* what these files held, as far as they can be read */
 };
 
 /*

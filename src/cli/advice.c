@@ -77,6 +77,28 @@ static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
 			mapping->target.port, nb_protocol_name(mapping->protocol));
 }
 
+/*
+ * A port that an engine publishes without a process that listens (Docker without its
+ * userland-proxy, Podman): our translation comes first.
+ */
+static void advise_published(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	char name[NB_NETWORK_NAME_SIZE], network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
+
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		if (nb_ask_publisher(run, (enum nb_engine)engine, mapping->protocol, mapping->port,
+				     name) < 0 ||
+		    !name[0])
+			continue;
+		nb_warn(&run->warnings,
+			"container %s publishes %u/%s: what %s dials there on this host now goes "
+			"to %s",
+			name, mapping->port, nb_protocol_name(mapping->protocol),
+			nb_network_format(&mapping->network, network),
+			nb_target_format(&mapping->target, target));
+	}
+}
+
 /* The port dialled is taken from whatever else the host has there, for this network. */
 static void advise_shadowed(struct nb_run *run, const struct nb_mapping *mapping,
 			    const struct nb_listener_list *list)
@@ -96,6 +118,7 @@ static void advise_shadowed(struct nb_run *run, const struct nb_mapping *mapping
 			nb_target_format(&mapping->target, target));
 		return;
 	}
+	advise_published(run, mapping);
 }
 
 /* Advice alone: without sock_diag there is none. */

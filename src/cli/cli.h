@@ -203,6 +203,10 @@ const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine 
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret);
 
+/* The container that publishes a port of the host, of an engine that has answered already. */
+int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
+		     char *ret_name);
+
 /* A bridge that a network is. */
 struct nb_resolved {
 	char bridge[NB_IFNAME_SIZE];

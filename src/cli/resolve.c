@@ -55,7 +55,6 @@ int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name
 	const struct nb_engine_answer *networks = nb_ask_engine(run, engine);
 	struct nb_engine_places places;
 	struct nb_engine_answer ignored;
-	int r;
 
 	memset(ret, 0, sizeof(*ret));
 	if (!networks)
@@ -66,10 +65,21 @@ int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name
 		return 0;
 	}
 	find_places(run, engine, &places, &ignored);
-	r = nb_engine_ask_container(engine, &places, name, ret);
-	/* it has networks (Podman's are in files), so it may have the container */
-	ret->absent = false;
-	return r;
+	return nb_engine_ask_container(engine, &places, name, ret);
+}
+
+int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
+		     char *ret_name)
+{
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	ret_name[0] = '\0';
+	/* advice is not worth waiting for an engine that is not needed */
+	if (!run->asked[engine] || !run->engines[engine].known)
+		return 0;
+	find_places(run, engine, &places, &ignored);
+	return nb_engine_find_publisher(engine, &places, protocol, port, ret_name);
 }
 
 static int add_resolved(struct nb_resolver *resolver, const char *bridge)
@@ -232,11 +242,45 @@ static int refuse_twice(struct nb_resolver *resolver, const char *name)
 	return 0;
 }
 
+/* Is the bridge a network's of an engine that was asked for the container, and has none? */
+static bool is_settled(const struct nb_resolver *resolver, const bool *answered, const char *bridge)
+{
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *networks = &resolver->run->engines[engine];
+
+		for (size_t i = 0; answered[engine] && i < networks->count; i++)
+			if (strcmp(networks->networks[i].bridge, bridge) == 0)
+				return true;
+	}
+	return false;
+}
+
+/* An engine that cannot be asked may have it: where the guards say that it is, it stays. */
+static int resolve_silent_container(struct nb_resolver *resolver, const struct nb_network *network,
+				    const bool *answered)
+{
+	struct nb_resolution *resolution = &resolver->resolution;
+	int r = resolve_by_guards(resolver, network);
+	size_t kept = 0;
+
+	resolution->present = 0;
+	for (size_t i = 0; i < resolution->count; i++) {
+		if (is_settled(resolver, answered, resolution->items[i].bridge))
+			continue;
+		resolution->items[kept] = resolution->items[i];
+		resolution->present += resolution->items[kept++].present;
+	}
+	resolution->count = kept;
+	return r;
+}
+
 /* Each engine that is there is asked; one that hangs was waited for once, for its networks. */
 static int resolve_container(struct nb_resolver *resolver, const struct nb_network *network)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
-	char silent[NB_ENGINE_WHY] = "", answered[32] = "";
+	bool answered[NB_ENGINE_COUNT] = { false };
+	char silent[NB_ENGINE_WHY] = "";
+	const char *title = NULL;
 	size_t found = 0;
 	int r = 0;
 
@@ -250,24 +294,25 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 		else if (r == 0 && container.found)
 			r = add_attached(resolver, (enum nb_engine)engine, network->name,
 					 &container);
+		answered[engine] = container.known;
 		if (container.known)
-			snprintf(answered, sizeof(answered), "%s", nb_engine_title(engine));
-		else if (!container.absent || !silent[0])
+			title = nb_engine_title((enum nb_engine)engine);
+		else if (!silent[0] || resolver->run->engines[engine].known)
 			memcpy(silent, container.why, sizeof(silent));
-		if (!container.known && !container.absent)
-			answered[0] = '\0';
 		nb_engine_container_clear(&container);
 	}
 	if (r < 0 || found)
 		return r;
-	if (answered[0]) {
-		snprintf(resolution->why, sizeof(resolution->why), "%s has no container %s",
-			 answered, network->name);
-		return 0;
+	if (silent[0])
+		r = resolve_silent_container(resolver, network, answered);
+	if (title && resolution->count == 0) {
+		snprintf(resolution->why, sizeof(resolution->why), "%s has no container %s", title,
+			 network->name);
+	} else {
+		nb_warn(&resolver->run->warnings, "%s", silent);
+		memcpy(resolution->why, silent, sizeof(silent));
 	}
-	nb_warn(&resolver->run->warnings, "%s", silent);
-	memcpy(resolution->why, silent, sizeof(silent));
-	return resolve_by_guards(resolver, network);
+	return r;
 }
 
 static void forget(struct nb_resolver *resolver)

@@ -87,8 +87,13 @@ static int attempt_until(struct nb_run *run, const struct nb_goal *goal, struct 
 
 		r = attempt_plan(run, goal, &attempt);
 		outcome->generation = attempt.state.generation;
+		/* flows of a batch whose answer was lost are no longer to be seen in the sets */
+		if (r == 0 && first && *first_kept && outcome->committed &&
+		    nb_plan_carry_ended(&attempt.plan, &attempt.state, &first->plan) < 0)
+			r = nb_out_of_memory(run);
 		if (r == 0 && !nb_plan_is_empty(&attempt.plan)) {
 			executed = true;
+			outcome->vanished[0] = '\0';
 			r = nb_plan_execute(run->nl, &attempt.plan, &attempt.state,
 					    run->config.mark, outcome, &run->warnings, &run->error);
 		}
@@ -184,8 +189,8 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 	if (r == 0 && goal->commit)
 		r = goal->commit(run, goal->data);
 	if (r < 0 && outcome->changed && kept && !goal->forward_only) {
-		undo(run, &first);
-		outcome->changed = false;
+		outcome->changed = undo(run, &first) < 0;
+		run->changed = outcome->changed;
 	} else if (r < 0 && outcome->committed) {
 		nb_error_prefix(&run->error,
 				"half done, and nothing is open that was closed ('nat-bridge "

@@ -334,6 +334,31 @@ int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state
 			    live == 1 ? "is" : "are");
 }
 
+/* A removal that was killed may have closed a mapping and left its flows. */
+static int end_unfinished(struct builder *builder)
+{
+	const struct nb_mapping_list *gone = &builder->run->rules.gone;
+
+	for (size_t i = 0; i < gone->count; i++) {
+		const struct nb_mapping *mapping = &gone->items[i];
+		const struct nb_resolution *resolution = nb_resolve(&builder->resolver, mapping);
+		struct nb_element element = {
+			.target = mapping->target,
+			.port = mapping->port,
+			.protocol = mapping->protocol,
+		};
+
+		for (size_t j = 0; resolution && j < resolution->count; j++) {
+			memcpy(element.bridge, resolution->items[j].bridge, sizeof(element.bridge));
+			if (nb_element_list_append(&builder->desired->ended, &element) < 0)
+				return nb_out_of_memory(builder->run);
+		}
+		if (!resolution)
+			return nb_out_of_memory(builder->run);
+	}
+	return 0;
+}
+
 static int add_files(struct builder *builder)
 {
 	const struct nb_mapping_list *mappings = &builder->run->rules.mappings;
@@ -368,6 +393,8 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	if (r < 0)
 		return r;
 	r = add_files(&builder);
+	if (r == 0)
+		r = end_unfinished(&builder);
 	if (r == 0)
 		r = nb_wanted_settle_conflicts(run, state, desired, wanted);
 	nb_resolver_clear(&builder.resolver);

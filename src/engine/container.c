@@ -4,6 +4,7 @@
  * keys of NetworkSettings.Networks, whether it runs or not.
  * https://docs.docker.com/reference/api/engine/ (ContainerInspect)
  */
+#include "../model/text.h"
 #include "engine.h"
 
 #include <errno.h>
@@ -73,6 +74,64 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 		ret->absent = r == -ENOENT;
 	}
 	cJSON_Delete(json);
+	return r == -ENOMEM ? r : 0;
+}
+
+static bool has_number(const cJSON *object, const char *key, uint16_t number)
+{
+	const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
+
+	return cJSON_IsNumber(value) && value->valueint == number;
+}
+
+static bool publishes(const cJSON *container, const char *protocol, uint16_t port)
+{
+	const cJSON *ports = cJSON_GetObjectItemCaseSensitive(container, "Ports"), *one;
+
+	cJSON_ArrayForEach(one, ports)
+	{
+		/* Docker's words, and Podman's */
+		const char *type = nb_engine_text(one, "Type");
+		const char *address = nb_engine_text(one, "IP");
+
+		if (!type) {
+			type = nb_engine_text(one, "protocol");
+			address = nb_engine_text(one, "host_ip");
+		}
+		/* on the host's loopback it is nobody's whom a mapping serves */
+		if (address && strncmp(address, "127.", 4) == 0)
+			continue;
+		if (type && strcmp(type, protocol) == 0 &&
+		    (has_number(one, "PublicPort", port) || has_number(one, "host_port", port)))
+			return true;
+	}
+	return false;
+}
+
+int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_places *places,
+			     uint8_t protocol, uint16_t port, char *ret_name)
+{
+	bool podman = engine == NB_ENGINE_PODMAN;
+	char why[NB_ENGINE_WHY];
+	cJSON *list = NULL;
+	const cJSON *container;
+	int r = nb_engine_get(engine, podman ? nb_podman_socket(places) : nb_docker_socket(places),
+			      podman ? "/v4.0.0/libpod/containers/json" : "/containers/json", &list,
+			      why);
+
+	ret_name[0] = '\0';
+	cJSON_ArrayForEach(container, list)
+	{
+		const cJSON *names = cJSON_GetObjectItemCaseSensitive(container, "Names");
+		const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(names, 0));
+
+		if (!name || !publishes(container, nb_protocol_name(protocol), port))
+			continue;
+		/* Docker has "/web" */
+		nb_copy_line(ret_name, NB_NETWORK_NAME_SIZE, name[0] == '/' ? name + 1 : name);
+		break;
+	}
+	cJSON_Delete(list);
 	return r == -ENOMEM ? r : 0;
 }
 

@@ -157,6 +157,7 @@ void nb_desired_clear(struct nb_desired *desired)
 {
 	nb_element_list_clear(&desired->elements);
 	nb_element_list_clear(&desired->pending);
+	nb_element_list_clear(&desired->ended);
 	nb_bridge_list_clear(&desired->bridges);
 	nb_bridge_list_clear(&desired->pending_bridges);
 }

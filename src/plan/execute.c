@@ -60,7 +60,8 @@ static int commit(struct nb_netlink *nl, const struct nb_op_list *ops, uint32_t 
 		return r;
 	outcome->changed = outcome->committed = true;
 	/* a commit of somebody else in between makes the next batch stale */
-	(*generation)++;
+	if (++*generation == 0) /* which would mean: any */
+		*generation = 1;
 	return r < 0 ? -EAGAIN : 0;
 }
 

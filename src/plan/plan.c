@@ -548,6 +548,16 @@ static void plan_flows(struct planner *p)
 	}
 }
 
+static void plan_unfinished_flows(struct planner *p)
+{
+	const struct nb_element_list *ended = &p->desired->ended;
+
+	for (size_t i = 0; i < ended->count; i++)
+		if (!nb_element_find_exact(&p->plan->elements, &ended->items[i]) &&
+		    !nb_element_find_exact(&p->state->targets, &ended->items[i]))
+			add_match(p, &p->plan->ended, &p->plan->ended_count, &ended->items[i]);
+}
+
 static void add_opener_op(struct planner *p, struct nb_op_list *list,
 			  const struct nb_input_chain *chain, uint64_t handle)
 {
@@ -713,6 +723,7 @@ int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state,
 		plan_bridges(&p);
 		plan_elements(&p);
 		plan_flows(&p);
+		plan_unfinished_flows(&p);
 		plan_openers(&p);
 		plan_links(&p);
 		plan_second(&p);
@@ -720,6 +731,42 @@ int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state,
 	ret->guards = p.guards;
 	if (p.failed)
 		return nb_error_set(err, NB_STATUS_FAILED, ENOMEM, "memory", "out of memory");
+	return 0;
+}
+
+static bool is_wanted(const struct nb_plan *plan, const struct nb_state *state,
+		      const struct nb_flow_match *match)
+{
+	struct nb_element key = {
+		.target = match->target,
+		.port = match->port,
+		.protocol = match->protocol,
+	};
+
+	for (size_t i = 0; i < state->links.count; i++) {
+		if (state->links.items[i].index != match->ifindex)
+			continue;
+		memcpy(key.bridge, state->links.items[i].name, sizeof(key.bridge));
+		return nb_element_find_exact(&plan->elements, &key) != NULL;
+	}
+	return false;
+}
+
+int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_state *state,
+			const struct nb_plan *earlier)
+{
+	struct nb_flow_match *grown;
+
+	if (earlier->ended_count == 0)
+		return 0;
+	grown = realloc(plan->ended,
+			(plan->ended_count + earlier->ended_count) * sizeof(*plan->ended));
+	if (!grown)
+		return -ENOMEM;
+	plan->ended = grown;
+	for (size_t i = 0; i < earlier->ended_count; i++)
+		if (!is_wanted(plan, state, &earlier->ended[i]))
+			grown[plan->ended_count++] = earlier->ended[i];
 	return 0;
 }
 

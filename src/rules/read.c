@@ -204,6 +204,34 @@ static int read_files(int directory, struct nb_rules_reading *reading, struct nb
 	return 0;
 }
 
+/*
+ * What an unfinished removal had begun to take away: the old text of its file. It may be
+ * in the new text still, and a file that cannot be read tells nothing; both are harmless.
+ */
+static int read_gone(int directory, struct nb_rules *rules, const char *name, struct nb_error *err)
+{
+	struct nb_rules scratch = { .directory = rules->directory };
+	struct nb_rules_reading reading = { .rules = &scratch };
+	char *text = NULL, *dotted = NULL;
+	struct nb_error ignored = { 0 };
+	size_t length;
+	int r = 0;
+
+	if (asprintf(&dotted, ".%s.gone", name) < 0)
+		return nb_rules_out_of_memory(err);
+	if (add_file(&scratch, name) == 0 &&
+	    nb_file_load(directory, dotted, NB_RULES_KIND, dotted, &text, &length, &ignored) == 0 &&
+	    nb_rules_parse(&reading, 0, dotted, text, length, &ignored) == 0)
+		for (size_t i = 0; r == 0 && i < scratch.mappings.count; i++)
+			r = nb_mapping_list_append(&rules->gone, &scratch.mappings.items[i]);
+	free(text);
+	free(dotted);
+	nb_index_clear(&reading.index);
+	scratch.directory = NULL;
+	nb_rules_clear(&scratch);
+	return r ? nb_rules_out_of_memory(err) : 0;
+}
+
 static int read_directory(struct nb_rules_reading *reading, struct nb_error *err)
 {
 	struct nb_rules *rules = reading->rules;
@@ -231,6 +259,8 @@ static int read_directory(struct nb_rules_reading *reading, struct nb_error *err
 		r = list_directory(stream, rules, err);
 	if (!r)
 		r = read_files(fd, reading, err);
+	for (size_t i = 0; !r && i < rules->unfinished_count; i++)
+		r = read_gone(fd, rules, rules->unfinished[i], err);
 	closedir(stream);
 	return r;
 }
@@ -271,6 +301,7 @@ void nb_rules_clear(struct nb_rules *rules)
 	free(rules->directory);
 	nb_mapping_list_clear(&rules->mappings);
 	nb_mapping_list_clear(&rules->repeated);
+	nb_mapping_list_clear(&rules->gone);
 	*rules = (struct nb_rules){ 0 };
 }
 

@@ -112,6 +112,7 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 struct chain_reader {
 	struct nb_input_chain *chain;
 	uint32_t mark;
+	bool policy_drops;
 	bool dropper_seen; /* a rule that can drop stands before what comes now */
 };
 
@@ -134,6 +135,8 @@ static int read_input_rule(const struct nlmsghdr *message, void *data)
 	if (!nb_opener_recognise(rule, &mark)) {
 		if (nb_rule_can_drop(rule))
 			reader->dropper_seen = chain->can_drop = true;
+		else if (nb_rule_diverts(rule, reader->policy_drops))
+			reader->dropper_seen = true;
 		goto out;
 	}
 	handle = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE);
@@ -162,6 +165,7 @@ int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error 
 		struct chain_reader reader = {
 			.chain = &state->chains[i],
 			.mark = foreign->mark,
+			.policy_drops = state->chains[i].can_drop,
 		};
 
 		r = nb_foreign_dump_rules(foreign->nl, state->chains[i].family,

@@ -228,10 +228,10 @@ static int look_for_drop(struct nftnl_expr *expr, void *data)
 {
 	/* these look at a packet, count it or write to it, and never end it */
 	static const char *const harmless[] = {
-		"bitwise", "byteorder", "cmp",	  "connlimit", "counter", "ct",	     "dynset",
-		"exthdr",  "fib",	"hash",	  "last",      "limit",	  "log",     "match",
-		"meta",	   "notrack",	"numgen", "objref",    "osf",	  "payload", "quota",
-		"range",   "rt",	"socket", "tunnel",    "xfrm",
+		"bitwise", "byteorder", "cmp",	  "connlimit", "counter", "ct",	   "dynset",
+		"exthdr",  "fib",	"hash",	  "last",      "limit",	  "log",   "match",
+		"meta",	   "notrack",	"numgen", "osf",       "payload", "quota", "range",
+		"rt",	   "socket",	"tunnel", "xfrm",
 	};
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
 	bool *can_drop = data;
@@ -255,11 +255,50 @@ static int look_for_drop(struct nftnl_expr *expr, void *data)
 			*can_drop = true;
 		return 0;
 	}
+	/* a named synproxy takes packets; which object a map gives is not known */
+	if (strcmp(name, "objref") == 0) {
+		*can_drop |= !nftnl_expr_is_set(expr, NFTNL_EXPR_OBJREF_IMM_TYPE) ||
+			     nftnl_expr_get_u32(expr, NFTNL_EXPR_OBJREF_IMM_TYPE) ==
+				     NFT_OBJECT_SYNPROXY;
+		return 0;
+	}
 	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
 		if (strcmp(name, harmless[i]) == 0)
 			return 0;
 	*can_drop = true;
 	return 0;
+}
+
+static int look_for_return(struct nftnl_expr *expr, void *data)
+{
+	bool *returns = data;
+
+	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
+	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_VERDICT) &&
+	    (int)nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_VERDICT) == NFT_RETURN)
+		*returns = true;
+	return 0;
+}
+
+static int look_for_mark(struct nftnl_expr *expr, void *data)
+{
+	bool *writes = data;
+
+	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "meta") == 0 &&
+	    nftnl_expr_is_set(expr, NFTNL_EXPR_META_SREG) &&
+	    nftnl_expr_get_u32(expr, NFTNL_EXPR_META_KEY) == NFT_META_MARK)
+		*writes = true;
+	return 0;
+}
+
+bool nb_rule_diverts(const struct nftnl_rule *rule, bool policy_drops)
+{
+	struct nftnl_rule *readable = (struct nftnl_rule *)(uintptr_t)rule;
+	bool returns = false, writes = false;
+
+	nftnl_expr_foreach(readable, look_for_return, &returns);
+	nftnl_expr_foreach(readable, look_for_mark, &writes);
+	return writes || (returns && policy_drops);
 }
 
 bool nb_rule_can_drop(const struct nftnl_rule *rule)

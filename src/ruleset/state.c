@@ -343,6 +343,7 @@ static int read_asked(struct reader *reader, const struct nb_element_list *keys,
 		      struct nb_error *err)
 {
 	struct nb_element_list wanted = { 0 };
+	size_t kept = 0;
 	int r = get_elements(reader, NB_SET_ID_TARGETS, NB_SET_TARGETS, keys, err);
 
 	if (r < 0)
@@ -358,15 +359,13 @@ static int read_asked(struct reader *reader, const struct nb_element_list *keys,
 			goto out;
 	}
 	nb_element_list_sort(&wanted);
-	for (size_t i = 1; i < wanted.count; i++) {
-		if (nb_element_compare(&wanted.items[i - 1], &wanted.items[i]) != 0)
-			continue;
-		free(wanted.items[i].comment);
-		memmove(&wanted.items[i], &wanted.items[i + 1],
-			(wanted.count - i - 1) * sizeof(*wanted.items));
-		wanted.count--;
-		i--;
+	for (size_t i = 0; i < wanted.count; i++) {
+		if (kept && nb_element_compare(&wanted.items[kept - 1], &wanted.items[i]) == 0)
+			free(wanted.items[i].comment);
+		else
+			wanted.items[kept++] = wanted.items[i];
 	}
+	wanted.count = kept;
 	r = get_elements(reader, NB_SET_ID_ACCEPTED, NB_SET_ACCEPTED, &wanted, err);
 	reader->state->partial = true;
 out:
@@ -465,6 +464,15 @@ static int read_own_table(struct reader *reader, const struct nb_element_list *k
 	return r;
 }
 
+static bool has_twins(const struct nb_element_list *list,
+		      int (*compare)(const struct nb_element *, const struct nb_element *))
+{
+	for (size_t i = 1; i < list->count; i++)
+		if (compare(&list->items[i - 1], &list->items[i]) == 0)
+			return true;
+	return false;
+}
+
 int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_list *keys,
 		  unsigned int flags, struct nb_state *ret, struct nb_error *err)
 {
@@ -505,6 +513,15 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 	}
 	nb_element_list_sort(&ret->targets);
 	nb_element_list_sort(&ret->accepted);
+	/*
+	 * While the kernel grows or shrinks a set's hash table, a dump may show one element
+	 * twice and miss another, with no change of the generation.
+	 */
+	if (has_twins(&ret->targets, nb_element_compare_key) ||
+	    has_twins(&ret->accepted, nb_element_compare)) {
+		nb_netlink_error(err, NULL, -ERESTART, "read the mappings");
+		return -EAGAIN;
+	}
 	return 0;
 }
 

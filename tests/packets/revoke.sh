@@ -151,4 +151,31 @@ must nft flush chain ip control prerouting
 ok "add" nb add $BR 5353/udp
 is "the early flow is freed" "$(early reach)" answered
 ok "remove" nb remove $BR 5353/udp
+# --- Killed after the elements went, before the flows did: the next apply ends them ---
+
+# remove_killed N: kill it as it opens its Nth socket
+remove_killed()
+{
+	ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null -e trace=socket \
+		-e inject=socket:signal=KILL:when="$1" "$NAT_BRIDGE" --rules "$RULES" \
+		--config "$T/config.json" -q remove $BR 5432 >/dev/null 2>&1
+}
+ok "a mapping for it" nb -q add $BR 5432
+hold c1 unfinished tcp:$GW:5432
+is "a connection lives" "$(ask unfinished ping 3)" answered
+for try in 1 2 3 4 5 6 7 8; do
+	remove_killed $try
+	if ! nft list map inet nat-bridge targets 2>/dev/null | grep -q ". 5432 "; then
+		break
+	fi
+	nb -q apply
+	nb -q add $BR 5432
+done
+is "killed in between: its file says that it is not finished" \
+	"$(cd "$RULES" && echo .*5432*.gone)" ".iface.$BR-5432-tcp.json.gone"
+ok "apply" nb -q apply
+is "the connection is ended" "$(ask unfinished ping 1)" reset
+is "and no flow of it is left" "$(conntrack -L -p tcp -s 172.30.1.2 --orig-port-dst 5432 2>/dev/null)" ""
+is "check" "$(nb check)" "in sync"
+
 tap_end

@@ -289,6 +289,8 @@ struct nb_inventory {
 int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
 		      const struct nb_link_list *links, struct nb_inventory *ret);
 void nb_inventory_clear(struct nb_inventory *inventory);
+/* The element that the mapping is in the kernel, or would be; without its life and counts. */
+struct nb_element nb_stored_key(const struct nb_stored *stored);
 /*
  * The stored network that a word means, with or without its prefix.
  * Returns 1, 0 if nothing is stored under that name, or -errno.

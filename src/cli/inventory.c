@@ -9,6 +9,18 @@
 
 #include "cli.h"
 
+struct nb_element nb_stored_key(const struct nb_stored *stored)
+{
+	struct nb_element key = {
+		.target = stored->mapping.target,
+		.port = stored->mapping.port,
+		.protocol = stored->mapping.protocol,
+	};
+
+	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
+	return key;
+}
+
 /* Does the kernel carry the mapping from end to end? */
 static bool is_live(const struct nb_state *state, const struct nb_stored *stored,
 		    const struct nb_element *target)
@@ -34,14 +46,9 @@ static bool is_ending(const struct nb_element *element)
 static void judge(const struct nb_state *state, struct nb_stored *stored)
 {
 	const struct nb_mapping *mapping = &stored->mapping;
-	struct nb_element key = {
-		.port = mapping->port,
-		.protocol = mapping->protocol,
-		.target = mapping->target,
-	};
+	const struct nb_element key = nb_stored_key(stored);
 	const struct nb_element *target = NULL, *any = NULL;
 
-	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
 	if (state && stored->bridge[0]) {
 		target = nb_element_find_exact(&state->targets, &key);
 		stored->accepted = nb_element_find_exact(&state->accepted, &key);
@@ -151,17 +158,6 @@ static int add_from_kernel(struct maker *maker, const struct nb_element *element
 	return 0;
 }
 
-static struct nb_element key_of(const struct nb_stored *stored)
-{
-	struct nb_element key = {
-		.port = stored->mapping.port,
-		.protocol = stored->mapping.protocol,
-	};
-
-	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
-	return key;
-}
-
 /* What is over or disabled is no drift where another network on the bridge asks for the same. */
 static int judge_shared(struct maker *maker)
 {
@@ -169,7 +165,7 @@ static int judge_shared(struct maker *maker)
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < maker->count; i++) {
-		const struct nb_element key = key_of(&maker->items[i]);
+		const struct nb_element key = nb_stored_key(&maker->items[i]);
 
 		if (nb_mapping_is_in_force(&maker->items[i].mapping))
 			r = nb_element_list_append(&asked, &key);
@@ -177,7 +173,7 @@ static int judge_shared(struct maker *maker)
 	nb_element_list_sort(&asked);
 	for (size_t i = 0; r == 0 && i < maker->count; i++) {
 		struct nb_stored *stored = &maker->items[i];
-		const struct nb_element key = key_of(stored);
+		const struct nb_element key = nb_stored_key(stored);
 
 		if (nb_mapping_is_in_force(&stored->mapping) || !nb_element_find(&asked, &key))
 			continue;
@@ -193,7 +189,7 @@ static int judge_shared(struct maker *maker)
 static int collect_keys(const struct maker *maker, struct nb_element_list *keys)
 {
 	for (size_t i = 0; i < maker->count; i++) {
-		const struct nb_element key = key_of(&maker->items[i]);
+		const struct nb_element key = nb_stored_key(&maker->items[i]);
 
 		if (maker->items[i].owns_key && nb_element_list_append(keys, &key) < 0)
 			return -ENOMEM;

@@ -168,23 +168,11 @@ static int choose(struct nb_run *run, struct removal *removal)
 	return 0;
 }
 
-static struct nb_element key_of(const struct nb_stored *stored)
-{
-	struct nb_element key = {
-		.target = stored->mapping.target,
-		.port = stored->mapping.port,
-		.protocol = stored->mapping.protocol,
-	};
-
-	memcpy(key.bridge, stored->bridge, sizeof(key.bridge));
-	return key;
-}
-
 static int collect_keys(struct nb_run *run, struct removal *removal)
 {
 	for (size_t i = 0; i < removal->inventory.count; i++) {
 		const struct nb_stored *stored = &removal->inventory.items[i];
-		const struct nb_element key = key_of(stored);
+		const struct nb_element key = nb_stored_key(stored);
 
 		if (removal->is_chosen[i] && stored->owns_key &&
 		    nb_element_list_append(&removal->keys, &key) < 0)
@@ -200,7 +188,7 @@ static int keep_shared(const struct removal *removal, const struct nb_state *sta
 {
 	for (size_t i = 0; i < removal->inventory.count; i++) {
 		const struct nb_stored *stored = &removal->inventory.items[i];
-		const struct nb_element key = key_of(stored);
+		const struct nb_element key = nb_stored_key(stored);
 		int r;
 
 		if (removal->is_chosen[i] || !stored->bridge[0] ||

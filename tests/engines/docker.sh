@@ -68,6 +68,22 @@ for network in host none; do
 	has "network $network: with a sentence of its own" "$out" "Docker's network $network is"
 done
 
+# Docker makes the kernel's device with the first container, so the names alone do here
+must ip link add uplink type veth peer name uplink-peer
+must docker network create -d macvlan -o parent=uplink direct >/dev/null
+must docker network create -d ipvlan -o parent=uplink-peer --subnet 10.99.0.0/24 routed >/dev/null
+must docker swarm init --advertise-addr 127.0.0.1 >/dev/null
+must docker network create -d overlay spread >/dev/null
+for network in "direct macvlan" "routed ipvlan" "spread docker_gwbridge"; do
+	out=$(nb add "docker:${network% *}" 11434 2>&1)
+	is "network ${network% *}: refused" $? 1
+	has "with what to do instead" "$out" "${network#* }"
+done
+must docker network rm direct routed spread >/dev/null
+must docker swarm leave --force >/dev/null
+must docker network rm docker_gwbridge >/dev/null
+must ip link delete uplink
+
 # --- host.docker.internal on a network that is not the default one ---
 
 has "host.docker.internal (host-gateway) from a network of its own" \

@@ -14,6 +14,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 
+#include "../firewall/chains.h"
 #include "foreign.h"
 #include "opener.h"
 
@@ -76,19 +77,23 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 	uint8_t family = (uint8_t)nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
 	const char *table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
 	const char *name = nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME);
+	bool owned = is_owned(foreign, family, table);
 	struct nb_state *state = foreign->state;
 	struct nb_input_chain *input;
-	const char *type;
-	uint32_t hook;
+	const struct nb_chain *added;
+	int r;
 
-	if ((family != NFPROTO_INET && family != NFPROTO_IPV4) ||
-	    !nftnl_chain_is_set(chain, NFTNL_CHAIN_HOOKNUM))
+	if (family != NFPROTO_INET && family != NFPROTO_IPV4)
 		return 0;
-	hook = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM);
-	type = nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE);
-	if (hook == NF_INET_PRE_ROUTING && strcmp(type, "nat") == 0)
+	r = nb_chains_add(&foreign->chains, chain, owned);
+	if (r < 0)
+		return r;
+	added = &foreign->chains.items[foreign->chains.count - 1];
+	if (!added->base)
+		return 0;
+	if (added->hook == NF_INET_PRE_ROUTING && strcmp(added->type, "nat") == 0)
 		return remember(&foreign->nat, &foreign->nat_count, family, table);
-	if (hook != NF_INET_LOCAL_IN)
+	if (added->hook != NF_INET_LOCAL_IN)
 		return 0;
 
 	input = realloc(state->chains, (state->chain_count + 1) * sizeof(*input));
@@ -103,74 +108,79 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 	state->chain_count++;
 	if (!input->table || !input->name)
 		return -ENOMEM;
-	input->owned = is_owned(foreign, family, table);
+	input->owned = owned;
 	input->iptables = is_iptables(family, table, name);
-	input->can_drop = nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_DROP;
 	return 0;
 }
 
-struct chain_reader {
-	struct nb_input_chain *chain;
-	uint32_t mark;
-	bool policy_drops;
-	bool dropper_seen; /* a rule that can drop stands before what comes now */
-};
-
-static int read_input_rule(const struct nlmsghdr *message, void *data)
+static bool is_opener(const struct nftnl_rule *rule)
 {
-	struct nftnl_rule *rule = nftnl_rule_alloc();
-	struct chain_reader *reader = data;
-	struct nb_input_chain *chain = reader->chain;
-	uint64_t handle, *extra;
 	uint32_t mark;
-	int r = 0;
 
-	if (!rule)
-		return -ENOMEM;
-	if (nftnl_rule_nlmsg_parse(message, rule) < 0) {
-		/* an expression that libnftnl does not know: it may do anything */
-		reader->dropper_seen = chain->can_drop = true;
-		goto out;
+	return nb_opener_recognise(rule, &mark);
+}
+
+/* What we admit, of whatever mapping, on its way into a chain of somebody's. */
+static void begin(struct nb_walk *walk, const struct nb_foreign *foreign, uint8_t family)
+{
+	*walk = (struct nb_walk){ .chains = &foreign->chains, .skip = is_opener };
+	nb_packet_admitted(&walk->packet, family, foreign->mark);
+}
+
+/* Does an opener at that place see all that comes, with the mark? */
+static bool is_in_place(const struct nb_foreign *foreign, const struct nb_chain *chain,
+			size_t position)
+{
+	struct nb_walk walk;
+
+	begin(&walk, foreign, chain->family);
+	nb_walk_chain(&walk, chain, position);
+	return !(walk.outcomes & NB_OUTCOME_DROP) &&
+	       (walk.packet.mark & walk.packet.mark_known & foreign->mark) == foreign->mark;
+}
+
+static int judge(const struct nb_foreign *foreign, const struct nb_chain *chain,
+		 struct nb_input_chain *input)
+{
+	struct nb_walk walk;
+
+	begin(&walk, foreign, chain->family);
+	nb_walk_chain(&walk, chain, chain->count);
+	input->can_drop = walk.outcomes & NB_OUTCOME_DROP;
+	for (size_t i = 0; i < chain->count; i++) {
+		uint64_t handle, *extra;
+		uint32_t mark;
+
+		if (!chain->rules[i] || !nb_opener_recognise(chain->rules[i], &mark))
+			continue;
+		handle = nftnl_rule_get_u64(chain->rules[i], NFTNL_RULE_HANDLE);
+		if (mark == foreign->mark && !input->keep && is_in_place(foreign, chain, i)) {
+			input->keep = handle;
+			continue;
+		}
+		extra = realloc(input->extra, (input->extra_count + 1) * sizeof(*extra));
+		if (!extra)
+			return -ENOMEM;
+		input->extra = extra;
+		input->extra[input->extra_count++] = handle;
 	}
-	if (!nb_opener_recognise(rule, &mark)) {
-		if (nb_rule_can_drop(rule))
-			reader->dropper_seen = chain->can_drop = true;
-		else if (nb_rule_diverts(rule, reader->policy_drops))
-			reader->dropper_seen = true;
-		goto out;
-	}
-	handle = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE);
-	if (mark == reader->mark && !chain->keep && !reader->dropper_seen) {
-		chain->keep = handle;
-		goto out;
-	}
-	extra = realloc(chain->extra, (chain->extra_count + 1) * sizeof(*extra));
-	if (!extra) {
-		r = -ENOMEM;
-		goto out;
-	}
-	chain->extra = extra;
-	chain->extra[chain->extra_count++] = handle;
-out:
-	nftnl_rule_free(rule);
-	return r;
+	return 0;
 }
 
 int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error *err)
 {
 	struct nb_state *state = foreign->state;
+	size_t input = 0;
 	int r;
 
-	for (size_t i = 0; i < state->chain_count; i++) {
-		struct chain_reader reader = {
-			.chain = &state->chains[i],
-			.mark = foreign->mark,
-			.policy_drops = state->chains[i].can_drop,
-		};
+	for (size_t i = 0; i < foreign->chains.count; i++) {
+		const struct nb_chain *chain = &foreign->chains.items[i];
 
-		r = nb_foreign_dump_rules(foreign->nl, state->chains[i].family,
-					  state->chains[i].table, state->chains[i].name,
-					  read_input_rule, &reader, err);
+		if (!chain->base || chain->hook != NF_INET_LOCAL_IN)
+			continue;
+		r = nb_chains_load(foreign->nl, &foreign->chains, i, err);
+		if (r == 0)
+			r = judge(foreign, chain, &state->chains[input++]);
 		if (r < 0)
 			return r;
 	}
@@ -193,6 +203,7 @@ void nb_foreign_clear(struct nb_foreign *foreign)
 {
 	forget(foreign->owned, foreign->owned_count);
 	forget(foreign->nat, foreign->nat_count);
+	nb_chain_list_clear(&foreign->chains);
 	foreign->owned = foreign->nat = NULL;
 	foreign->owned_count = foreign->nat_count = 0;
 }

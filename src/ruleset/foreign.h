@@ -6,6 +6,7 @@
 #include <libnftnl/chain.h>
 #include <libnftnl/table.h>
 
+#include "../firewall/walk.h"
 #include "nat-bridge/ruleset.h"
 
 struct nb_foreign_name {
@@ -20,6 +21,7 @@ struct nb_foreign {
 	struct nb_state *state;	       /* receives chains and dnats */
 	struct nb_foreign_name *owned; /* tables that belong to a process */
 	size_t owned_count;
+	struct nb_chain_list chains; /* of IPv4; rules only of what input chains reach */
 	struct nb_foreign_name *nat; /* tables with a nat chain in prerouting */
 	size_t nat_count;
 };

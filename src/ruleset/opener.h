@@ -25,12 +25,4 @@ int nb_opener_build(struct nftnl_rule *rule, const struct nb_input_chain *chain,
  */
 bool nb_opener_recognise(const struct nftnl_rule *rule, uint32_t *ret_mark);
 
-/* Can @rule end a packet, now or in what it jumps to? Unknown expressions count as yes. */
-bool nb_rule_can_drop(const struct nftnl_rule *rule);
-/*
- * Does it keep packets from an opener behind it? By taking the mark away, or by leaving the
- * base chain for a policy that drops.
- */
-bool nb_rule_diverts(const struct nftnl_rule *rule, bool policy_drops);
-
 #endif

@@ -320,7 +320,6 @@ START_TEST(built_and_found)
 		found = UNTOUCHED;
 		ck_assert_msg(nb_opener_recognise(rule, &found), "row %zu", row);
 		ck_assert_uint_eq(found, mark);
-		ck_assert(!nb_rule_can_drop(rule));
 		nftnl_rule_free(rule);
 	}
 }
@@ -461,110 +460,6 @@ START_TEST(hostile_userdata)
 }
 END_TEST
 
-/* What can end a packet */
-
-static bool can_drop(struct nftnl_rule *rule)
-{
-	bool result = nb_rule_can_drop(rule);
-
-	nftnl_rule_free(rule);
-	return result;
-}
-
-START_TEST(verdicts)
-{
-	static const struct {
-		int verdict;
-		const char *chain;
-		bool drops;
-		bool in_dumps; /* libnftnl reads no others from the kernel */
-	} rows[] = {
-		{ NF_DROP, NULL, true, true },	       { NF_QUEUE, NULL, true, false },
-		{ NF_QUEUE_NR(3), NULL, true, false }, { NF_STOLEN, NULL, true, false },
-		{ NFT_JUMP, "elsewhere", true, true }, { NFT_GOTO, "elsewhere", true, true },
-		{ NF_ACCEPT, NULL, false, true },      { NFT_RETURN, NULL, false, true },
-		{ NFT_CONTINUE, NULL, false, true },
-	};
-	struct nftnl_rule *rule;
-
-	ck_assert(!can_drop(nftnl_rule_alloc()));
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		rule = nftnl_rule_alloc();
-		rule_add_verdict(rule, rows[i].verdict, rows[i].chain);
-		ck_assert_msg(can_drop(rule) == rows[i].drops, "verdict %d", rows[i].verdict);
-
-		/* behind conditions, too, and as the kernel shows it */
-		rule = nftnl_rule_alloc();
-		add_part(rule, DADDR_BYTE, MARK);
-		add_part(rule, COUNTER, MARK);
-		rule_add_verdict(rule, rows[i].verdict, rows[i].chain);
-		if (rows[i].in_dumps)
-			rule = rule_dumped(rule);
-		ck_assert_msg(can_drop(rule) == rows[i].drops, "verdict %d", rows[i].verdict);
-	}
-	/* a value in a register is no verdict */
-	rule = nftnl_rule_alloc();
-	add_part(rule, DATA, MARK);
-	ck_assert(!can_drop(rule));
-}
-END_TEST
-
-START_TEST(expressions)
-{
-	static const struct {
-		const char *name;
-		bool drops;
-	} rows[] = {
-		{ "reject", true },  { "queue", true },	   { "target", true },
-		{ "tproxy", true },  { "synproxy", true }, { "nat", true },
-		{ "fwd", true },     { "dup", true },	   { "flow_offload", true },
-		{ "limit", false },  { "log", false },	   { "counter", false },
-		{ "match", false },  { "ct", false },	   { "meta", false },
-		{ "cmp", false },    { "payload", false }, { "bitwise", false },
-		{ "fib", false },    { "quota", false },   { "range", false },
-		{ "dynset", false }, { "notrack", false }, { "socket", false },
-	};
-
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct nftnl_rule *rule = nftnl_rule_alloc();
-
-		rule_add(rule, rows[i].name);
-		ck_assert_msg(can_drop(rule) == rows[i].drops, "%s", rows[i].name);
-
-		rule = nftnl_rule_alloc();
-		rule_add(rule, rows[i].name);
-		add_part(rule, ACCEPT, MARK);
-		ck_assert_msg(can_drop(rule) == rows[i].drops, "%s accept", rows[i].name);
-	}
-}
-END_TEST
-
-START_TEST(lookups)
-{
-	static const struct {
-		bool maps;
-		uint32_t dreg;
-		bool drops;
-	} rows[] = {
-		{ false, 0, false },		 /* a set */
-		{ true, NFT_REG_1, false },	 /* a map of data */
-		{ true, NFT_REG_VERDICT, true }, /* a verdict map */
-	};
-
-	for (size_t i = 0; i < COUNT(rows); i++) {
-		struct nftnl_rule *rule = nftnl_rule_alloc();
-		struct nftnl_expr *expr = rule_add(rule, "lookup");
-
-		nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
-		nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, "some");
-		if (rows[i].maps)
-			nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_DREG, rows[i].dreg);
-		rule = rule_dumped(rule);
-		ck_assert_msg(can_drop(rule) == rows[i].drops, "row %zu", i);
-	}
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("ruleset openers");
@@ -574,8 +469,5 @@ int main(void)
 	unit_add(suite, "full_mark_without_mask", full_mark_without_mask);
 	unit_add(suite, "others_rules_left_alone", others_rules_left_alone);
 	unit_add(suite, "hostile_userdata", hostile_userdata);
-	unit_add(suite, "verdicts", verdicts);
-	unit_add(suite, "expressions", expressions);
-	unit_add(suite, "lookups", lookups);
 	return unit_run(suite);
 }

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What is known of the packets of a mapping when they come to a hook, bit by bit: a rule
+ * may look at any of them, and what nobody knows it may find either way.
+ */
+#ifndef NAT_BRIDGE_FIREWALL_PACKET_H
+#define NAT_BRIDGE_FIREWALL_PACKET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "nat-bridge/link.h"
+
+/* Does a rule match? */
+enum nb_truth {
+	NB_NO,
+	NB_MAYBE,
+	NB_YES,
+};
+
+enum nb_truth nb_truth_not(enum nb_truth truth);
+enum nb_truth nb_truth_and(enum nb_truth a, enum nb_truth b);
+
+#define NB_HEADER_SIZE 20 /* of IPv4, without options */
+#define NB_PORTS_SIZE  4  /* of TCP and UDP: source and destination */
+
+/* A device: its name, "" for "there is none"; or nothing is known but that it is not lo. */
+struct nb_packet_device {
+	bool known;
+	char name[NB_IFNAME_SIZE];
+	int index; /* 0 = not known */
+};
+
+struct nb_packet {
+	uint8_t family; /* of the chain: NFPROTO_* */
+	struct nb_packet_device in, out;
+	/* network byte order; a bit of known is set where that of the value counts */
+	uint8_t header[NB_HEADER_SIZE], header_known[NB_HEADER_SIZE];
+	uint8_t ports[NB_PORTS_SIZE], ports_known[NB_PORTS_SIZE];
+	/* host byte order */
+	uint32_t mark, mark_known;
+	uint32_t ct_state, ct_state_known;   /* NF_CT_STATE_BIT()s */
+	uint32_t ct_status, ct_status_known; /* IPS_* */
+	uint8_t ct_direction;		     /* IP_CT_DIR_*, or NB_DIRECTION_UNKNOWN */
+};
+
+#define NB_DIRECTION_UNKNOWN 2
+
+/* An IPv4 packet of TCP or UDP, of which nothing else is known. */
+void nb_packet_init(struct nb_packet *packet, uint8_t family);
+/* What chain `admit` lets through, of any mapping, where the input hook goes on with others. */
+void nb_packet_admitted(struct nb_packet *packet, uint8_t family, uint32_t mark);
+void nb_packet_set_protocol(struct nb_packet *packet, uint8_t protocol);
+/* Addresses and ports in host byte order; @prefix bits of the address are known. */
+void nb_packet_set_source(struct nb_packet *packet, uint32_t address, unsigned int prefix);
+void nb_packet_set_destination(struct nb_packet *packet, uint32_t address, unsigned int prefix);
+void nb_packet_set_source_port(struct nb_packet *packet, uint16_t port);
+void nb_packet_set_destination_port(struct nb_packet *packet, uint16_t port);
+/* IPPROTO_TCP, IPPROTO_UDP, or 0: either. */
+uint8_t nb_packet_protocol(const struct nb_packet *packet);
+/* Set what is known of the mark behind a rule that sets the bits of @mask to @value. */
+void nb_packet_write_mark(struct nb_packet *packet, uint32_t mask, uint32_t value);
+
+/* Registers of nf_tables: 64 bytes, by the numbers of both counts, NFT_REG_1 and NFT_REG32_00. */
+#define NB_REGISTER_BYTES 64
+
+struct nb_registers {
+	uint8_t value[NB_REGISTER_BYTES], known[NB_REGISTER_BYTES];
+};
+
+/* Offset of a register; -1 if there is no such, or less than @length bytes. */
+int nb_register_offset(uint32_t number, size_t length);
+void nb_registers_forget(struct nb_registers *registers, uint32_t number, size_t length);
+void nb_registers_store(struct nb_registers *registers, uint32_t number, const void *value,
+			const void *known, size_t length);
+/* Is what the register holds equal to @data? */
+enum nb_truth nb_registers_equal(const struct nb_registers *registers, uint32_t number,
+				 const void *data, size_t length);
+/* Its bytes if all are known, else NULL. */
+const uint8_t *nb_registers_get(const struct nb_registers *registers, uint32_t number,
+				size_t length);
+
+#endif

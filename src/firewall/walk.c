@@ -1,0 +1,699 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Rules of nf_tables, executed on what is known.
+ *
+ * An expression either says whether its rule still matches, or fills a register. Where that
+ * depends on something unknown, both ways are taken: so "drops" without "accepts" is certain,
+ * and what is neither is too.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <linux/if_arp.h>
+#include <linux/if_ether.h>
+#include <linux/netfilter.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <libnftnl/expr.h>
+
+#include "walk.h"
+#include "xtables.h"
+
+#define DEEPEST 16 /* jumps; the kernel's own limit */
+
+const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, uint8_t family,
+				     const char *table, const char *name)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].family == family && strcmp(list->items[i].name, name) == 0 &&
+		    strcmp(list->items[i].table, table) == 0)
+			return &list->items[i];
+	return NULL;
+}
+
+int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule)
+{
+	if (chain->count == chain->capacity) {
+		size_t capacity = chain->capacity ? 2 * chain->capacity : 8;
+		struct nftnl_rule **grown = reallocarray(chain->rules, capacity,
+							 sizeof(struct nftnl_rule *));
+
+		if (!grown) {
+			if (rule)
+				nftnl_rule_free(rule);
+			return -ENOMEM;
+		}
+		chain->rules = grown;
+		chain->capacity = capacity;
+	}
+	chain->rules[chain->count++] = rule;
+	return 0;
+}
+
+void nb_chain_list_clear(struct nb_chain_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct nb_chain *chain = &list->items[i];
+
+		for (size_t j = 0; j < chain->count; j++)
+			if (chain->rules[j])
+				nftnl_rule_free(chain->rules[j]);
+		free(chain->rules);
+		free(chain->table);
+		free(chain->name);
+	}
+	free(list->items);
+	memset(list, 0, sizeof(*list));
+}
+
+/* One rule on its way through its expressions. */
+struct step {
+	struct nb_walk *walk;
+	const struct nb_chain *chain;
+	struct nb_registers registers;
+	enum nb_truth matches;
+	/* what it does if it matches */
+	bool ends;     /* with a verdict */
+	bool may_fall; /* the verdict may also be to continue */
+	int verdict;
+	char target[128]; /* of a jump or a goto */
+	bool may_drop;	  /* ends either way */
+	bool untracks;
+	bool marks;
+	struct nb_xt_mark mark;
+};
+
+static void narrow(struct step *step, enum nb_truth truth)
+{
+	step->matches = nb_truth_and(step->matches, truth);
+}
+
+static uint32_t get(const struct nftnl_expr *expr, uint16_t attribute)
+{
+	return nftnl_expr_get_u32(expr, attribute);
+}
+
+static void end(struct step *step, int verdict)
+{
+	step->ends = true;
+	step->verdict = verdict;
+}
+
+/* --- What fills a register --- */
+
+static void store(struct step *step, uint32_t number, const void *value, size_t length)
+{
+	nb_registers_store(&step->registers, number, value, NULL, length);
+}
+
+static void store_name(struct step *step, uint32_t number, const struct nb_packet_device *device)
+{
+	char name[NB_IFNAME_SIZE] = { 0 };
+
+	if (!device->known) {
+		nb_registers_forget(&step->registers, number, sizeof(name));
+		return;
+	}
+	memcpy(name, device->name, sizeof(name));
+	store(step, number, name, sizeof(name));
+}
+
+static void run_meta(struct step *step, const struct nftnl_expr *expr)
+{
+	const struct nb_packet *packet = &step->walk->packet;
+	uint32_t key = get(expr, NFTNL_EXPR_META_KEY), to = get(expr, NFTNL_EXPR_META_DREG);
+	const struct nb_packet_device *device = key == NFT_META_IIF ? &packet->in : &packet->out;
+	const uint8_t *bytes;
+	uint16_t word;
+	uint8_t byte;
+
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_META_SREG)) {
+		if (key != NFT_META_MARK)
+			return;
+		step->marks = true;
+		bytes = nb_registers_get(&step->registers, get(expr, NFTNL_EXPR_META_SREG),
+					 sizeof(step->mark.value));
+		step->mark = (struct nb_xt_mark){ .unknown = UINT32_MAX };
+		if (bytes) {
+			memcpy(&step->mark.value, bytes, sizeof(step->mark.value));
+			step->mark.mask = UINT32_MAX;
+			step->mark.unknown = 0;
+		} else {
+			int offset = nb_register_offset(get(expr, NFTNL_EXPR_META_SREG), 4);
+
+			if (offset < 0)
+				return;
+			memcpy(&step->mark.value, &step->registers.value[offset], 4);
+			memcpy(&step->mark.mask, &step->registers.known[offset], 4);
+			step->mark.unknown = ~step->mark.mask;
+		}
+		return;
+	}
+	switch (key) {
+	case NFT_META_NFPROTO:
+		byte = NFPROTO_IPV4;
+		store(step, to, &byte, sizeof(byte));
+		return;
+	case NFT_META_PROTOCOL:
+		word = htons(ETH_P_IP);
+		store(step, to, &word, sizeof(word));
+		return;
+	case NFT_META_L4PROTO:
+		byte = nb_packet_protocol(packet);
+		if (byte)
+			store(step, to, &byte, sizeof(byte));
+		else
+			nb_registers_forget(&step->registers, to, sizeof(byte));
+		return;
+	case NFT_META_IIFNAME:
+		store_name(step, to, &packet->in);
+		return;
+	case NFT_META_OIFNAME:
+		store_name(step, to, &packet->out);
+		return;
+	case NFT_META_IIF:
+	case NFT_META_OIF: {
+		uint32_t index = (uint32_t)device->index;
+
+		if (index || (device->known && !device->name[0]))
+			store(step, to, &index, sizeof(index));
+		else
+			nb_registers_forget(&step->registers, to, sizeof(index));
+		return;
+	}
+	case NFT_META_MARK:
+		nb_registers_store(&step->registers, to, &packet->mark, &packet->mark_known,
+				   sizeof(packet->mark));
+		return;
+	default:
+		nb_registers_forget(&step->registers, to, NFT_REG_SIZE);
+	}
+}
+
+static void run_payload(struct step *step, const struct nftnl_expr *expr)
+{
+	const struct nb_packet *packet = &step->walk->packet;
+	uint32_t base = get(expr, NFTNL_EXPR_PAYLOAD_BASE), to = get(expr, NFTNL_EXPR_PAYLOAD_DREG);
+	uint32_t offset = get(expr, NFTNL_EXPR_PAYLOAD_OFFSET);
+	uint32_t length = get(expr, NFTNL_EXPR_PAYLOAD_LEN);
+	uint16_t type = htons(ETH_P_IP);
+
+	/* what somebody writes into a packet of a mapping is beyond this */
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_PAYLOAD_SREG))
+		return;
+	if (base == NFT_PAYLOAD_NETWORK_HEADER && length <= NB_HEADER_SIZE &&
+	    offset <= NB_HEADER_SIZE - length)
+		nb_registers_store(&step->registers, to, &packet->header[offset],
+				   &packet->header_known[offset], length);
+	else if (base == NFT_PAYLOAD_TRANSPORT_HEADER && length <= NB_PORTS_SIZE &&
+		 offset <= NB_PORTS_SIZE - length)
+		nb_registers_store(&step->registers, to, &packet->ports[offset],
+				   &packet->ports_known[offset], length);
+	else if (base == NFT_PAYLOAD_LL_HEADER && offset == 2 * ETH_ALEN && length == sizeof(type))
+		store(step, to, &type, sizeof(type));
+	else
+		nb_registers_forget(&step->registers, to, length ? length : NFT_REG_SIZE);
+}
+
+static void run_ct(struct step *step, const struct nftnl_expr *expr)
+{
+	const struct nb_packet *packet = &step->walk->packet;
+	uint32_t to = get(expr, NFTNL_EXPR_CT_DREG);
+
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_CT_SREG))
+		return;
+	switch (get(expr, NFTNL_EXPR_CT_KEY)) {
+	case NFT_CT_STATE:
+		nb_registers_store(&step->registers, to, &packet->ct_state,
+				   &packet->ct_state_known, sizeof(packet->ct_state));
+		return;
+	case NFT_CT_STATUS:
+		nb_registers_store(&step->registers, to, &packet->ct_status,
+				   &packet->ct_status_known, sizeof(packet->ct_status));
+		return;
+	case NFT_CT_DIRECTION:
+		if (packet->ct_direction != NB_DIRECTION_UNKNOWN) {
+			store(step, to, &packet->ct_direction, sizeof(packet->ct_direction));
+			return;
+		}
+	}
+	nb_registers_forget(&step->registers, to, NFT_REG_SIZE);
+}
+
+static void run_bitwise(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t from = get(expr, NFTNL_EXPR_BITWISE_SREG), to = get(expr, NFTNL_EXPR_BITWISE_DREG);
+	uint32_t length = get(expr, NFTNL_EXPR_BITWISE_LEN), mask_size = 0, flip_size = 0;
+	const uint8_t *mask = nftnl_expr_get(expr, NFTNL_EXPR_BITWISE_MASK, &mask_size);
+	const uint8_t *flip = nftnl_expr_get(expr, NFTNL_EXPR_BITWISE_XOR, &flip_size);
+	int offset = nb_register_offset(from, length);
+	uint8_t value[NB_REGISTER_BYTES], known[NB_REGISTER_BYTES];
+
+	if (offset < 0 || !mask || !flip || mask_size != length || flip_size != length ||
+	    (nftnl_expr_is_set(expr, NFTNL_EXPR_BITWISE_OP) &&
+	     get(expr, NFTNL_EXPR_BITWISE_OP) != NFT_BITWISE_BOOL)) {
+		nb_registers_forget(&step->registers, to, length ? length : NFT_REG_SIZE);
+		return;
+	}
+	for (uint32_t i = 0; i < length; i++) {
+		value[i] = (step->registers.value[(size_t)offset + i] & mask[i]) ^ flip[i];
+		known[i] = step->registers.known[(size_t)offset + i] | (uint8_t)~mask[i];
+	}
+	nb_registers_store(&step->registers, to, value, known, length);
+}
+
+static void run_byteorder(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t from = get(expr, NFTNL_EXPR_BYTEORDER_SREG);
+	uint32_t to = get(expr, NFTNL_EXPR_BYTEORDER_DREG);
+	uint32_t length = get(expr, NFTNL_EXPR_BYTEORDER_LEN);
+	uint32_t size = get(expr, NFTNL_EXPR_BYTEORDER_SIZE);
+	const uint8_t *bytes = nb_registers_get(&step->registers, from, length);
+	uint8_t turned[NB_REGISTER_BYTES];
+
+	if (!bytes || size == 0 || length % size != 0) {
+		nb_registers_forget(&step->registers, to, length ? length : NFT_REG_SIZE);
+		return;
+	}
+	for (uint32_t i = 0; i < length; i++)
+		turned[i] = htons(1) == 1 ? bytes[i] : bytes[i / size * size + size - 1 - i % size];
+	store(step, to, turned, length);
+}
+
+/* Addresses that packets of a mapping come to are the host's own. */
+static void run_fib(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t to = get(expr, NFTNL_EXPR_FIB_DREG), flags = get(expr, NFTNL_EXPR_FIB_FLAGS);
+	uint32_t type = RTN_LOCAL, hook = step->chain->hook;
+
+	if (get(expr, NFTNL_EXPR_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE &&
+	    (flags & ~(uint32_t)NFTA_FIB_F_IIF) == NFTA_FIB_F_DADDR &&
+	    (hook == NF_INET_PRE_ROUTING || hook == NF_INET_LOCAL_IN))
+		store(step, to, &type, sizeof(type));
+	else
+		nb_registers_forget(&step->registers, to, NFT_REG_SIZE);
+}
+
+static void run_immediate(struct step *step, const struct nftnl_expr *expr)
+{
+	const char *target;
+	const void *data;
+	uint32_t length = 0;
+	int verdict;
+
+	if (!nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_VERDICT)) {
+		data = nftnl_expr_get(expr, NFTNL_EXPR_IMM_DATA, &length);
+		if (data)
+			store(step, get(expr, NFTNL_EXPR_IMM_DREG), data, length);
+		return;
+	}
+	verdict = (int)get(expr, NFTNL_EXPR_IMM_VERDICT);
+	target = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
+	step->target[0] = '\0';
+	if (target && strlen(target) < sizeof(step->target))
+		strcpy(step->target, target);
+	if (verdict != NFT_CONTINUE)
+		end(step, verdict);
+}
+
+/* --- What says whether the rule matches --- */
+
+static void run_cmp(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t from = get(expr, NFTNL_EXPR_CMP_SREG), length = 0;
+	const void *data = nftnl_expr_get(expr, NFTNL_EXPR_CMP_DATA, &length);
+	enum nb_truth equal = nb_registers_equal(&step->registers, from, data, length);
+	const uint8_t *bytes = nb_registers_get(&step->registers, from, length);
+	int order = bytes && data ? memcmp(bytes, data, length) : 0;
+
+	switch (get(expr, NFTNL_EXPR_CMP_OP)) {
+	case NFT_CMP_EQ:
+		narrow(step, equal);
+		return;
+	case NFT_CMP_NEQ:
+		narrow(step, nb_truth_not(equal));
+		return;
+	}
+	if (!bytes || !data) {
+		narrow(step, NB_MAYBE);
+		return;
+	}
+	switch (get(expr, NFTNL_EXPR_CMP_OP)) {
+	case NFT_CMP_LT:
+		narrow(step, order < 0 ? NB_YES : NB_NO);
+		return;
+	case NFT_CMP_LTE:
+		narrow(step, order <= 0 ? NB_YES : NB_NO);
+		return;
+	case NFT_CMP_GT:
+		narrow(step, order > 0 ? NB_YES : NB_NO);
+		return;
+	default:
+		narrow(step, order >= 0 ? NB_YES : NB_NO);
+	}
+}
+
+static void run_range(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t low_size = 0, high_size = 0;
+	const void *low = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_FROM_DATA, &low_size);
+	const void *high = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_TO_DATA, &high_size);
+	const uint8_t *bytes = nb_registers_get(&step->registers, get(expr, NFTNL_EXPR_RANGE_SREG),
+						low_size);
+	bool within;
+
+	if (!bytes || !low || !high || low_size != high_size) {
+		narrow(step, NB_MAYBE);
+		return;
+	}
+	within = memcmp(bytes, low, low_size) >= 0 && memcmp(bytes, high, low_size) <= 0;
+	narrow(step, within == (get(expr, NFTNL_EXPR_RANGE_OP) == NFT_RANGE_EQ) ? NB_YES : NB_NO);
+}
+
+/* All known bytes from a register on: the key of a set, whose length the set knows. */
+static size_t known_length(const struct nb_registers *registers, uint32_t number)
+{
+	size_t length = 0;
+
+	while (nb_registers_get(registers, number, length + NFT_REG32_SIZE))
+		length += NFT_REG32_SIZE;
+	return length;
+}
+
+static void run_lookup(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t from = get(expr, NFTNL_EXPR_LOOKUP_SREG), to = get(expr, NFTNL_EXPR_LOOKUP_DREG);
+	bool is_map = nftnl_expr_is_set(expr, NFTNL_EXPR_LOOKUP_DREG);
+	const char *set = nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET);
+	struct nb_member member = { .truth = NB_MAYBE };
+	size_t length = known_length(&step->registers, from);
+	const uint8_t *key = length ? nb_registers_get(&step->registers, from, length) : NULL;
+
+	if (key && set && step->walk->look_up)
+		step->walk->look_up(step->walk->data, step->chain, set, key, length, &member);
+	if (is_map && to == NFT_REG_VERDICT) {
+		narrow(step, member.truth);
+		if (member.truth != NB_YES) {
+			/* any of the map's verdicts */
+			step->may_drop = step->may_fall = true;
+			end(step, NF_ACCEPT);
+			return;
+		}
+		strcpy(step->target, member.chain);
+		if (member.verdict != NFT_CONTINUE)
+			end(step, member.verdict);
+		return;
+	}
+	if (is_map) {
+		nb_registers_forget(&step->registers, to, NFT_REG_SIZE);
+		narrow(step, member.truth);
+		return;
+	}
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_LOOKUP_FLAGS) &&
+	    get(expr, NFTNL_EXPR_LOOKUP_FLAGS) & NFT_LOOKUP_F_INV)
+		member.truth = nb_truth_not(member.truth);
+	narrow(step, member.truth);
+}
+
+static void run_match(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t length = 0;
+	const void *info = nftnl_expr_get(expr, NFTNL_EXPR_MT_INFO, &length);
+
+	narrow(step, nb_xt_match(&step->walk->packet, nftnl_expr_get_str(expr, NFTNL_EXPR_MT_NAME),
+				 get(expr, NFTNL_EXPR_MT_REV), info, length));
+}
+
+static void may_drop(struct step *step)
+{
+	step->may_drop = step->may_fall = true;
+	end(step, NF_ACCEPT);
+}
+
+static void run_target(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t length = 0;
+	const void *info = nftnl_expr_get(expr, NFTNL_EXPR_TG_INFO, &length);
+	struct nb_xt_mark mark = { 0 };
+
+	switch (nb_xt_target(nftnl_expr_get_str(expr, NFTNL_EXPR_TG_NAME),
+			     get(expr, NFTNL_EXPR_TG_REV), info, length, &mark)) {
+	case NB_XT_CONTINUES:
+		return;
+	case NB_XT_ACCEPTS:
+		end(step, NF_ACCEPT);
+		return;
+	case NB_XT_DROPS:
+		end(step, NF_DROP);
+		return;
+	case NB_XT_UNTRACKS:
+		step->untracks = true;
+		return;
+	case NB_XT_MARKS:
+		step->marks = true;
+		step->mark = mark;
+		return;
+	default:
+		may_drop(step);
+	}
+}
+
+static void run_object(struct step *step, const struct nftnl_expr *expr)
+{
+	/* which object a map gives is not known */
+	if (!nftnl_expr_is_set(expr, NFTNL_EXPR_OBJREF_IMM_TYPE)) {
+		may_drop(step);
+		return;
+	}
+	switch (get(expr, NFTNL_EXPR_OBJREF_IMM_TYPE)) {
+	case NFT_OBJECT_SYNPROXY:
+		may_drop(step);
+		return;
+	case NFT_OBJECT_QUOTA:
+	case NFT_OBJECT_LIMIT:
+	case NFT_OBJECT_CONNLIMIT:
+		narrow(step, NB_MAYBE);
+	}
+}
+
+static int run_expression(struct nftnl_expr *expr, void *data)
+{
+	static const struct {
+		const char *name;
+		void (*run)(struct step *step, const struct nftnl_expr *expr);
+	} known[] = {
+		{ "meta", run_meta },		{ "payload", run_payload },
+		{ "ct", run_ct },		{ "bitwise", run_bitwise },
+		{ "byteorder", run_byteorder }, { "fib", run_fib },
+		{ "immediate", run_immediate }, { "cmp", run_cmp },
+		{ "range", run_range },		{ "lookup", run_lookup },
+		{ "match", run_match },		{ "target", run_target },
+		{ "objref", run_object },
+	};
+	/* look at a packet, count it or keep something of it: the rule goes on */
+	static const char *const harmless[] = { "counter", "dup", "last", "log" };
+	/* the same, and the rule may end here; registers that they fill are not known */
+	static const char *const limiting[] = { "connlimit", "dynset", "exthdr", "flow_offload",
+						"hash",	     "limit",  "numgen", "osf",
+						"quota",     "rt",     "socket", "tunnel",
+						"xfrm" };
+	static const char *const accepting[] = { "masq", "nat", "redir" };
+	static const char *const dropping[] = { "fwd", "reject" };
+	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
+	struct step *step = data;
+
+	if (step->matches == NB_NO || step->ends)
+		return 0;
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(name, known[i].name) == 0) {
+			known[i].run(step, expr);
+			return 0;
+		}
+	for (size_t i = 0; i < sizeof(harmless) / sizeof(harmless[0]); i++)
+		if (strcmp(name, harmless[i]) == 0)
+			return 0;
+	for (size_t i = 0; i < sizeof(limiting) / sizeof(limiting[0]); i++)
+		if (strcmp(name, limiting[i]) == 0) {
+			memset(step->registers.known, 0, sizeof(step->registers.known));
+			narrow(step, NB_MAYBE);
+			return 0;
+		}
+	for (size_t i = 0; i < sizeof(accepting) / sizeof(accepting[0]); i++)
+		if (strcmp(name, accepting[i]) == 0) {
+			end(step, NF_ACCEPT);
+			return 0;
+		}
+	for (size_t i = 0; i < sizeof(dropping) / sizeof(dropping[0]); i++)
+		if (strcmp(name, dropping[i]) == 0) {
+			end(step, NF_DROP);
+			return 0;
+		}
+	if (strcmp(name, "notrack") == 0)
+		step->untracks = true;
+	else
+		may_drop(step); /* queue, synproxy, tproxy, and what is newer than this */
+	return 0;
+}
+
+/* --- Chains --- */
+
+/* Where a walk is, going into chains and coming back. */
+struct way {
+	struct nb_walk *walk;
+	unsigned int outcomes; /* of the base chain; not 0: some packets may have ended */
+	unsigned int depth;
+};
+
+static void drop_at(struct way *way, const struct nb_chain *chain, size_t position)
+{
+	way->outcomes |= NB_OUTCOME_DROP;
+	way->walk->drop = (struct nb_place){
+		.chain = chain,
+		.rule = position < chain->count ? chain->rules[position] : NULL,
+		.position = position,
+	};
+}
+
+static void write_mark(struct nb_walk *walk, const struct nb_xt_mark *mark, bool sure,
+		       struct nb_place place)
+{
+	struct nb_packet *packet = &walk->packet;
+	struct nb_packet before = *packet;
+	uint32_t touched;
+
+	nb_packet_write_mark(packet, mark->mask, mark->value);
+	packet->mark_known &= ~mark->unknown;
+	/* of packets that do not come here the mark is what it was */
+	if (!sure)
+		packet->mark_known &= before.mark_known & ~(before.mark ^ packet->mark);
+	touched = before.mark_known &
+		  (~packet->mark_known | (before.mark ^ packet->mark));
+	if (touched & walk->guarded)
+		walk->remarked = place;
+}
+
+/* How packets may leave a chain without a verdict. */
+enum {
+	FALLS = 1 << 0,	  /* behind its last rule */
+	RETURNS = 1 << 1, /* by a return, or from a chain that it went to */
+};
+
+/* @sure: every packet comes to this chain. */
+static unsigned int walk_rules(struct way *way, const struct nb_chain *chain, size_t count,
+			       bool sure);
+
+/* A rule that nobody can read may do anything. */
+static void take_unreadable(struct way *way, const struct nb_chain *chain, size_t position)
+{
+	static const struct nb_xt_mark anything = { .unknown = UINT32_MAX };
+
+	drop_at(way, chain, position);
+	way->outcomes |= NB_OUTCOME_ACCEPT;
+	write_mark(way->walk, &anything, false,
+		   (struct nb_place){ chain, chain->rules[position], position });
+}
+
+/* Into another chain; may a packet come back from it? */
+static bool take_jump(struct way *way, const struct step *step, const struct nb_chain *chain,
+		      size_t position, bool sure)
+{
+	const struct nb_chain *target = nb_chain_find(way->walk->chains, chain->family,
+						      chain->table, step->target);
+	unsigned int back;
+
+	if (!target || !target->loaded || way->depth >= DEEPEST) {
+		take_unreadable(way, chain, position);
+		return true;
+	}
+	way->depth++;
+	back = walk_rules(way, target, target->count, sure);
+	way->depth--;
+	return back != 0;
+}
+
+/* What matches does its part beside the verdict. */
+static void take_effects(struct way *way, const struct step *step, const struct nb_chain *chain,
+			 size_t position, bool sure)
+{
+	struct nb_place place = { chain, chain->rules[position], position };
+	enum nb_truth truth = sure ? NB_YES : NB_MAYBE;
+
+	if (step->untracks && truth > way->walk->is_untracked) {
+		way->walk->is_untracked = truth;
+		way->walk->untracked = place;
+	}
+	if (step->marks)
+		write_mark(way->walk, &step->mark, sure, place);
+	if (step->may_drop)
+		drop_at(way, chain, position);
+}
+
+static unsigned int walk_rules(struct way *way, const struct nb_chain *chain, size_t count,
+			       bool sure)
+{
+	unsigned int ways = 0;
+	bool on, certain;
+
+	for (size_t i = 0; i < count; i++) {
+		struct step step = { .walk = way->walk, .chain = chain, .matches = NB_YES };
+
+		if (!chain->rules[i]) {
+			take_unreadable(way, chain, i);
+			continue;
+		}
+		if (way->walk->skip && way->walk->skip(chain->rules[i]))
+			continue;
+		nftnl_expr_foreach(chain->rules[i], run_expression, &step);
+		if (step.matches == NB_NO)
+			continue;
+		certain = step.matches == NB_YES;
+		take_effects(way, &step, chain, i, sure && certain && !way->outcomes);
+		if (!step.ends)
+			continue;
+		on = step.may_fall;
+		switch (step.verdict) {
+		case NF_ACCEPT:
+			way->outcomes |= NB_OUTCOME_ACCEPT;
+			break;
+		case NFT_RETURN:
+			ways |= RETURNS;
+			break;
+		case NFT_JUMP:
+			on = take_jump(way, &step, chain, i, sure && certain);
+			break;
+		case NFT_GOTO:
+			if (take_jump(way, &step, chain, i, sure && certain))
+				ways |= RETURNS;
+			break;
+		default: /* drop, queue, and what nobody knows */
+			drop_at(way, chain, i);
+			if (step.verdict != NF_DROP)
+				way->outcomes |= NB_OUTCOME_ACCEPT;
+		}
+		if (!on && certain)
+			return ways;
+		/* some have left, perhaps to come back to the caller */
+		if (step.verdict != NFT_JUMP)
+			sure = false;
+	}
+	return ways | FALLS;
+}
+
+void nb_walk_chain(struct nb_walk *walk, const struct nb_chain *base, size_t count)
+{
+	struct way way = { .walk = walk };
+	unsigned int ways = walk_rules(&way, base, count, true);
+
+	if (ways & FALLS && count < base->count) {
+		way.outcomes |= NB_OUTCOME_CONTINUE;
+		ways &= ~(unsigned int)FALLS;
+	}
+	if (ways && base->policy_drops)
+		drop_at(&way, base, base->count);
+	else if (ways)
+		way.outcomes |= NB_OUTCOME_ACCEPT;
+	walk->outcomes = way.outcomes;
+}

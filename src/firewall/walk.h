@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What other owners' rules do to a packet of which some is known: accept it, drop it, or one
+ * of both, depending on what is not known.
+ */
+#ifndef NAT_BRIDGE_FIREWALL_WALK_H
+#define NAT_BRIDGE_FIREWALL_WALK_H
+
+#include <libnftnl/chain.h>
+#include <libnftnl/rule.h>
+
+#include "packet.h"
+
+/* A chain of somebody's, a base chain or one that is jumped to. */
+struct nb_chain {
+	uint8_t family;
+	char *table;
+	char *name;
+	bool base;
+	bool owned; /* its table belongs to a process: nobody else may change it */
+	bool policy_drops;
+	uint32_t hook;
+	int32_t priority;
+	char type[8];		    /* "filter", "nat", "route" */
+	char device[NB_IFNAME_SIZE]; /* of the netdev family */
+	bool loaded, waits;	     /* its rules have been read; will be */
+	struct nftnl_rule **rules;   /* NULL in it: one that libnftnl cannot read */
+	size_t count;
+	size_t capacity;
+};
+
+/* Chains by family, table and name. */
+struct nb_chain_list {
+	struct nb_chain *items;
+	size_t count;
+	size_t capacity;
+};
+
+const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, uint8_t family,
+				     const char *table, const char *name);
+/* Takes @rule (NULL: unreadable), also when it fails with -ENOMEM. */
+int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule);
+void nb_chain_list_clear(struct nb_chain_list *list);
+
+/* What a set says of a key; of a verdict map also the verdict, and the chain of a jump. */
+struct nb_member {
+	enum nb_truth truth;
+	int verdict;
+	char chain[128];
+};
+
+enum {
+	NB_OUTCOME_ACCEPT = 1 << 0,
+	NB_OUTCOME_DROP = 1 << 1,
+	NB_OUTCOME_CONTINUE = 1 << 2, /* it came to the end of what was asked for */
+};
+
+/* Where something happened. No rule: the chain's policy. */
+struct nb_place {
+	const struct nb_chain *chain; /* NULL: it did not happen */
+	const struct nftnl_rule *rule;
+	size_t position; /* from 0 */
+};
+
+struct nb_walk {
+	const struct nb_chain_list *chains;
+	struct nb_packet packet; /* rules may change its mark */
+	/* Rules that are as if they were not there, or NULL. */
+	bool (*skip)(const struct nftnl_rule *rule);
+	/* Members of sets; NULL: nobody knows. */
+	void (*look_up)(void *data, const struct nb_chain *chain, const char *set,
+			const uint8_t *key, size_t length, struct nb_member *ret);
+	void *data;
+	/* results, gathered over all calls */
+	unsigned int outcomes; /* NB_OUTCOME_* of the last call */
+	struct nb_place drop;  /* what drops last */
+	struct nb_place untracked;
+	enum nb_truth is_untracked;
+	struct nb_place remarked; /* what may have changed the bits of @guarded */
+	uint32_t guarded;
+};
+
+/*
+ * Walk the first @count rules of a base chain, and if that is all of them to its policy.
+ * The packet's mark is afterwards what the next chain of the hook sees.
+ */
+void nb_walk_chain(struct nb_walk *walk, const struct nb_chain *base, size_t count);
+
+#endif

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Matches and targets of iptables. Their data is what the kernel's own headers say; one of
+ * another revision or size is one that nobody knows.
+ */
+#include <arpa/inet.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/xt_CT.h>
+#include <linux/netfilter/xt_addrtype.h>
+#include <linux/netfilter/xt_connmark.h>
+#include <linux/netfilter/xt_conntrack.h>
+#include <linux/netfilter/xt_mark.h>
+#include <linux/netfilter/xt_multiport.h>
+#include <linux/netfilter/xt_state.h>
+#include <linux/netfilter/xt_tcpudp.h>
+#include <netinet/in.h>
+#include <string.h>
+
+#include "xtables.h"
+
+static enum nb_truth masked_equal(uint32_t have, uint32_t known, uint32_t mask, uint32_t want)
+{
+	if (((have & mask) ^ want) & (known | ~mask))
+		return NB_NO;
+	return (mask & ~known) ? NB_MAYBE : NB_YES;
+}
+
+static enum nb_truth flip(enum nb_truth truth, bool inverted)
+{
+	return inverted ? nb_truth_not(truth) : truth;
+}
+
+/* One of two ports, 0 source, 1 destination: is it within [from, to]? */
+static enum nb_truth port_within(const struct nb_packet *packet, int which, uint16_t from,
+				 uint16_t to)
+{
+	const uint8_t *bytes = &packet->ports[which * 2];
+	uint16_t port = (uint16_t)(bytes[0] << 8 | bytes[1]);
+
+	if (from == 0 && to == UINT16_MAX)
+		return NB_YES;
+	if (!packet->ports_known[which * 2])
+		return NB_MAYBE;
+	return port >= from && port <= to ? NB_YES : NB_NO;
+}
+
+static enum nb_truth match_mark(const struct nb_packet *packet, const void *data)
+{
+	struct xt_mark_mtinfo1 info;
+
+	memcpy(&info, data, sizeof(info));
+	return flip(masked_equal(packet->mark, packet->mark_known, info.mask, info.mark),
+		    info.invert);
+}
+
+/* Is one of these states the packet's? Both count as bits of nf_tables. */
+static enum nb_truth match_states(const struct nb_packet *packet, uint32_t states)
+{
+	uint32_t possible = (packet->ct_state & packet->ct_state_known) | ~packet->ct_state_known;
+
+	if (!(possible & states))
+		return NB_NO;
+	return packet->ct_state & packet->ct_state_known & states ? NB_YES : NB_MAYBE;
+}
+
+static enum nb_truth match_state(const struct nb_packet *packet, const void *data)
+{
+	struct xt_state_info info;
+
+	memcpy(&info, data, sizeof(info));
+	return match_states(packet, info.statemask);
+}
+
+static enum nb_truth status_bit(const struct nb_packet *packet, uint32_t bits)
+{
+	if (packet->ct_status & packet->ct_status_known & bits)
+		return NB_YES;
+	return (bits & ~packet->ct_status_known) ? NB_MAYBE : NB_NO;
+}
+
+static enum nb_truth match_conntrack(const struct nb_packet *packet, uint32_t revision,
+				     const void *data, size_t length)
+{
+	struct xt_conntrack_mtinfo3 info = { 0 };
+	enum nb_truth result = NB_YES, one;
+	uint32_t states, status;
+
+	if (revision == 1) {
+		struct xt_conntrack_mtinfo1 old;
+
+		if (length < sizeof(old))
+			return NB_MAYBE;
+		memcpy(&old, data, sizeof(old));
+		info.match_flags = old.match_flags;
+		info.invert_flags = old.invert_flags;
+		info.state_mask = old.state_mask;
+		info.status_mask = old.status_mask;
+	} else if ((revision == 2 && length >= sizeof(struct xt_conntrack_mtinfo2)) ||
+		   (revision == 3 && length >= sizeof(info))) {
+		memcpy(&info, data,
+		       revision == 2 ? sizeof(struct xt_conntrack_mtinfo2) : sizeof(info));
+	} else {
+		return NB_MAYBE;
+	}
+	if (info.match_flags & XT_CONNTRACK_STATE) {
+		states = info.state_mask;
+		/* the last of them has another bit in nf_tables */
+		one = match_states(packet, (states & 0xf) | (states & XT_CONNTRACK_STATE_UNTRACKED ?
+							     NF_CT_STATE_UNTRACKED_BIT : 0));
+		if (one != NB_YES && (states & XT_CONNTRACK_STATE_DNAT)) {
+			enum nb_truth dnat = status_bit(packet, IPS_DST_NAT);
+
+			one = dnat > one ? dnat : one;
+		}
+		if (one == NB_NO && (states & XT_CONNTRACK_STATE_SNAT))
+			one = status_bit(packet, IPS_SRC_NAT);
+		result = nb_truth_and(result, flip(one, info.invert_flags & XT_CONNTRACK_STATE));
+	}
+	if (info.match_flags & XT_CONNTRACK_STATUS) {
+		status = info.status_mask;
+		one = status ? status_bit(packet, status) : NB_MAYBE;
+		result = nb_truth_and(result, flip(one, info.invert_flags & XT_CONNTRACK_STATUS));
+	}
+	if (info.match_flags & XT_CONNTRACK_DIRECTION) {
+		one = packet->ct_direction == NB_DIRECTION_UNKNOWN	? NB_MAYBE
+		      : packet->ct_direction == IP_CT_DIR_ORIGINAL	? NB_YES
+									: NB_NO;
+		result = nb_truth_and(result, flip(one, info.invert_flags & XT_CONNTRACK_DIRECTION));
+	}
+	if (info.match_flags & ~(XT_CONNTRACK_STATE | XT_CONNTRACK_STATUS |
+				 XT_CONNTRACK_DIRECTION | XT_CONNTRACK_STATE_ALIAS))
+		result = nb_truth_and(result, NB_MAYBE);
+	return result;
+}
+
+static enum nb_truth is_protocol(const struct nb_packet *packet, uint8_t protocol)
+{
+	uint8_t own = nb_packet_protocol(packet);
+
+	return own == 0 ? NB_MAYBE : own == protocol ? NB_YES : NB_NO;
+}
+
+static enum nb_truth match_tcp(const struct nb_packet *packet, const void *data)
+{
+	struct xt_tcp info;
+	enum nb_truth result = is_protocol(packet, IPPROTO_TCP);
+
+	memcpy(&info, data, sizeof(info));
+	result = nb_truth_and(result, flip(port_within(packet, 0, info.spts[0], info.spts[1]),
+					   info.invflags & XT_TCP_INV_SRCPT));
+	result = nb_truth_and(result, flip(port_within(packet, 1, info.dpts[0], info.dpts[1]),
+					   info.invflags & XT_TCP_INV_DSTPT));
+	/* of flags and options nothing is known */
+	return info.flg_mask || info.option ? nb_truth_and(result, NB_MAYBE) : result;
+}
+
+static enum nb_truth match_udp(const struct nb_packet *packet, const void *data)
+{
+	struct xt_udp info;
+	enum nb_truth result = is_protocol(packet, IPPROTO_UDP);
+
+	memcpy(&info, data, sizeof(info));
+	result = nb_truth_and(result, flip(port_within(packet, 0, info.spts[0], info.spts[1]),
+					   info.invflags & XT_UDP_INV_SRCPT));
+	return nb_truth_and(result, flip(port_within(packet, 1, info.dpts[0], info.dpts[1]),
+					 info.invflags & XT_UDP_INV_DSTPT));
+}
+
+static enum nb_truth match_multiport(const struct nb_packet *packet, const void *data)
+{
+	struct xt_multiport_v1 info;
+	enum nb_truth result = NB_NO;
+
+	memcpy(&info, data, sizeof(info));
+	for (size_t i = 0; i < info.count && i < XT_MULTI_PORTS; i++) {
+		uint16_t from = info.ports[i], to = from;
+
+		if (info.pflags[i] && i + 1 < XT_MULTI_PORTS)
+			to = info.ports[++i];
+		for (int which = 0; which < 2; which++) {
+			enum nb_truth one;
+
+			if ((info.flags == XT_MULTIPORT_SOURCE && which == 1) ||
+			    (info.flags == XT_MULTIPORT_DESTINATION && which == 0))
+				continue;
+			one = port_within(packet, which, from, to);
+			result = one > result ? one : result;
+		}
+	}
+	return flip(result, info.invert);
+}
+
+enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint32_t revision,
+			  const void *info, size_t length)
+{
+	static const struct {
+		const char *name;
+		uint32_t revision;
+		size_t size;
+		enum nb_truth (*match)(const struct nb_packet *, const void *);
+	} known[] = {
+		{ "mark", 1, sizeof(struct xt_mark_mtinfo1), match_mark },
+		{ "state", 0, sizeof(struct xt_state_info), match_state },
+		{ "tcp", 0, sizeof(struct xt_tcp), match_tcp },
+		{ "udp", 0, sizeof(struct xt_udp), match_udp },
+		{ "multiport", 1, sizeof(struct xt_multiport_v1), match_multiport },
+	};
+
+	if (!name || !info)
+		return NB_MAYBE;
+	if (strcmp(name, "comment") == 0)
+		return NB_YES;
+	if (strcmp(name, "conntrack") == 0)
+		return match_conntrack(packet, revision, info, length);
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(name, known[i].name) == 0 && revision == known[i].revision &&
+		    length >= known[i].size)
+			return known[i].match(packet, info);
+	return NB_MAYBE;
+}
+
+static enum nb_xt_effect set_mark(uint32_t revision, const void *data, size_t length,
+				  struct nb_xt_mark *ret)
+{
+	struct xt_mark_tginfo2 info;
+
+	*ret = (struct nb_xt_mark){ .unknown = UINT32_MAX };
+	if (revision == 2 && length >= sizeof(info)) {
+		memcpy(&info, data, sizeof(info));
+		/* bits of the value outside of the mask are flipped: only those are unknown */
+		*ret = (struct nb_xt_mark){
+			.mask = info.mask,
+			.value = info.mark & info.mask,
+			.unknown = info.mark & ~info.mask,
+		};
+	}
+	return NB_XT_MARKS;
+}
+
+static enum nb_xt_effect set_connmark(uint32_t revision, const void *data, size_t length,
+				      struct nb_xt_mark *ret)
+{
+	/* revision 2 adds a shift behind these */
+	struct xt_connmark_tginfo1 info;
+
+	*ret = (struct nb_xt_mark){ .unknown = UINT32_MAX };
+	if ((revision != 1 && revision != 2) || length < sizeof(info))
+		return NB_XT_MARKS;
+	memcpy(&info, data, sizeof(info));
+	if (info.mode != XT_CONNMARK_RESTORE)
+		return NB_XT_CONTINUES;
+	ret->unknown = revision == 1 ? info.nfmask : UINT32_MAX;
+	return NB_XT_MARKS;
+}
+
+enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *info,
+			       size_t length, struct nb_xt_mark *ret)
+{
+	static const struct {
+		const char *name;
+		enum nb_xt_effect effect;
+	} known[] = {
+		{ "REJECT", NB_XT_DROPS },	  { "DROP", NB_XT_DROPS },
+		{ "TARPIT", NB_XT_DROPS },	  { "ACCEPT", NB_XT_ACCEPTS },
+		{ "DNAT", NB_XT_ACCEPTS },	  { "REDIRECT", NB_XT_ACCEPTS },
+		{ "SNAT", NB_XT_ACCEPTS },	  { "MASQUERADE", NB_XT_ACCEPTS },
+		{ "NETMAP", NB_XT_ACCEPTS },	  { "NOTRACK", NB_XT_UNTRACKS },
+		{ "LOG", NB_XT_CONTINUES },	  { "NFLOG", NB_XT_CONTINUES },
+		{ "TRACE", NB_XT_CONTINUES },	  { "TCPMSS", NB_XT_CONTINUES },
+		{ "CLASSIFY", NB_XT_CONTINUES },  { "CHECKSUM", NB_XT_CONTINUES },
+		{ "DSCP", NB_XT_CONTINUES },	  { "TOS", NB_XT_CONTINUES },
+		{ "TTL", NB_XT_CONTINUES },	  { "HL", NB_XT_CONTINUES },
+		{ "TEE", NB_XT_CONTINUES },	  { "SET", NB_XT_CONTINUES },
+		{ "AUDIT", NB_XT_CONTINUES },	  { "SECMARK", NB_XT_CONTINUES },
+		{ "CONNSECMARK", NB_XT_CONTINUES }, { "IDLETIMER", NB_XT_CONTINUES },
+		{ "RATEEST", NB_XT_CONTINUES },	  { "LED", NB_XT_CONTINUES },
+	};
+
+	if (!name)
+		return NB_XT_MAY_DROP;
+	if (strcmp(name, "MARK") == 0)
+		return info ? set_mark(revision, info, length, ret) : NB_XT_MAY_DROP;
+	if (strcmp(name, "CONNMARK") == 0)
+		return info ? set_connmark(revision, info, length, ret) : NB_XT_MAY_DROP;
+	if (strcmp(name, "CT") == 0) {
+		uint16_t flags = 0;
+
+		if (!info || length < sizeof(flags))
+			return NB_XT_MAY_DROP;
+		memcpy(&flags, info, sizeof(flags));
+		return flags & XT_CT_NOTRACK ? NB_XT_UNTRACKS : NB_XT_CONTINUES;
+	}
+	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
+		if (strcmp(name, known[i].name) == 0)
+			return known[i].effect;
+	return NB_XT_MAY_DROP;
+}

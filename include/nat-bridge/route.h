@@ -28,4 +28,21 @@ int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *re
  */
 int nb_route_is_default(struct nb_netlink *nl, int ifindex, struct nb_error *err);
 
+/* An address, in host byte order, and how much of it is the network's; 0 = not known. */
+struct nb_prefix {
+	uint32_t address;
+	unsigned int length;
+};
+
+/* The only IPv4 network of a device; one that has several has a length of 0. */
+int nb_route_network(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
+		     struct nb_error *err);
+
+/*
+ * Would the host take a packet that comes in on @ifindex from a neighbour in that network?
+ * 1 = yes; 0 = no, which is the reverse path filter's doing; or a negative errno.
+ */
+int nb_route_accepts(struct nb_netlink *nl, int ifindex, const struct nb_prefix *network,
+		     struct nb_error *err);
+
 #endif

@@ -504,6 +504,7 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 			outcome.vanished);
 	report->changed = outcome.changed || files > 0;
 	nb_advise(run, &addition->network, &addition->mappings);
+	nb_advise_firewalls(run, &addition->keys, addition->resolver.links);
 	return fill_report(run, addition, report);
 }
 

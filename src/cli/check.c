@@ -84,6 +84,8 @@ static int compare(struct nb_run *run, struct nb_wanted *wanted, struct findings
 	}
 	if (r == 0)
 		r = add(run, findings, plan.findings, plan.finding_count);
+	if (r == 0)
+		nb_advise_firewalls(run, &desired.elements, &state.links);
 	nb_plan_clear(&plan);
 	nb_desired_clear(&desired);
 	nb_state_clear(&state);

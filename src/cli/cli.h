@@ -305,6 +305,13 @@ int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inve
 void nb_advise(struct nb_run *run, const struct nb_network *network,
 	       const struct nb_mapping_list *mappings);
 
+/*
+ * Warn of what the host's firewalls do to these mappings (sorted by bridge) where no opener
+ * helps. Advice alone: what cannot be read is left out.
+ */
+void nb_advise_firewalls(struct nb_run *run, const struct nb_element_list *mappings,
+			 const struct nb_link_list *links);
+
 bool nb_mapping_is_expired(const struct nb_mapping *mapping);
 /* Enabled, and not over: it asks for something in the kernel. */
 bool nb_mapping_is_in_force(const struct nb_mapping *mapping);

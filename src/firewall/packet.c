@@ -4,6 +4,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
+#include <linux/rtnetlink.h>
 #include <netinet/in.h>
 #include <string.h>
 
@@ -47,6 +48,8 @@ void nb_packet_admitted(struct nb_packet *packet, uint8_t family, uint32_t mark)
 	packet->ct_state_known = NF_CT_STATE_INVALID_BIT | NF_CT_STATE_UNTRACKED_BIT;
 	packet->ct_status = packet->ct_status_known = IPS_DST_NAT;
 	packet->ct_direction = IP_CT_DIR_ORIGINAL;
+	packet->source_type = RTN_UNICAST;
+	packet->destination_type = RTN_LOCAL;
 }
 
 static void set_address(struct nb_packet *packet, size_t offset, uint32_t address,

@@ -43,6 +43,8 @@ struct nb_packet {
 	uint32_t ct_state, ct_state_known;   /* NF_CT_STATE_BIT()s */
 	uint32_t ct_status, ct_status_known; /* IPS_* */
 	uint8_t ct_direction;		     /* IP_CT_DIR_*, or NB_DIRECTION_UNKNOWN */
+	/* RTN_LOCAL, RTN_UNICAST, or 0: not known */
+	uint8_t source_type, destination_type;
 };
 
 #define NB_DIRECTION_UNKNOWN 2

@@ -13,7 +13,6 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_tables.h>
-#include <linux/rtnetlink.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,8 +226,8 @@ static void run_ct(struct step *step, const struct nftnl_expr *expr)
 		return;
 	switch (get(expr, NFTNL_EXPR_CT_KEY)) {
 	case NFT_CT_STATE:
-		nb_registers_store(&step->registers, to, &packet->ct_state,
-				   &packet->ct_state_known, sizeof(packet->ct_state));
+		nb_registers_store(&step->registers, to, &packet->ct_state, &packet->ct_state_known,
+				   sizeof(packet->ct_state));
 		return;
 	case NFT_CT_STATUS:
 		nb_registers_store(&step->registers, to, &packet->ct_status,
@@ -283,15 +282,16 @@ static void run_byteorder(struct step *step, const struct nftnl_expr *expr)
 	store(step, to, turned, length);
 }
 
-/* Addresses that packets of a mapping come to are the host's own. */
 static void run_fib(struct step *step, const struct nftnl_expr *expr)
 {
-	uint32_t to = get(expr, NFTNL_EXPR_FIB_DREG), flags = get(expr, NFTNL_EXPR_FIB_FLAGS);
-	uint32_t type = RTN_LOCAL, hook = step->chain->hook;
+	const struct nb_packet *packet = &step->walk->packet;
+	uint32_t to = get(expr, NFTNL_EXPR_FIB_DREG);
+	uint32_t flags = get(expr, NFTNL_EXPR_FIB_FLAGS) & ~(uint32_t)NFTA_FIB_F_IIF;
+	uint32_t type = flags == NFTA_FIB_F_SADDR   ? packet->source_type
+			: flags == NFTA_FIB_F_DADDR ? packet->destination_type
+						    : 0;
 
-	if (get(expr, NFTNL_EXPR_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE &&
-	    (flags & ~(uint32_t)NFTA_FIB_F_IIF) == NFTA_FIB_F_DADDR &&
-	    (hook == NF_INET_PRE_ROUTING || hook == NF_INET_LOCAL_IN))
+	if (get(expr, NFTNL_EXPR_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE && type)
 		store(step, to, &type, sizeof(type));
 	else
 		nb_registers_forget(&step->registers, to, NFT_REG_SIZE);
@@ -485,12 +485,18 @@ static int run_expression(struct nftnl_expr *expr, void *data)
 		const char *name;
 		void (*run)(struct step *step, const struct nftnl_expr *expr);
 	} known[] = {
-		{ "meta", run_meta },		{ "payload", run_payload },
-		{ "ct", run_ct },		{ "bitwise", run_bitwise },
-		{ "byteorder", run_byteorder }, { "fib", run_fib },
-		{ "immediate", run_immediate }, { "cmp", run_cmp },
-		{ "range", run_range },		{ "lookup", run_lookup },
-		{ "match", run_match },		{ "target", run_target },
+		{ "meta", run_meta },
+		{ "payload", run_payload },
+		{ "ct", run_ct },
+		{ "bitwise", run_bitwise },
+		{ "byteorder", run_byteorder },
+		{ "fib", run_fib },
+		{ "immediate", run_immediate },
+		{ "cmp", run_cmp },
+		{ "range", run_range },
+		{ "lookup", run_lookup },
+		{ "match", run_match },
+		{ "target", run_target },
 		{ "objref", run_object },
 	};
 	/* look at a packet, count it or keep something of it: the rule goes on */
@@ -569,8 +575,7 @@ static void write_mark(struct nb_walk *walk, const struct nb_xt_mark *mark, bool
 	/* of packets that do not come here the mark is what it was */
 	if (!sure)
 		packet->mark_known &= before.mark_known & ~(before.mark ^ packet->mark);
-	touched = before.mark_known &
-		  (~packet->mark_known | (before.mark ^ packet->mark));
+	touched = before.mark_known & (~packet->mark_known | (before.mark ^ packet->mark));
 	if (touched & walk->guarded)
 		walk->remarked = place;
 }

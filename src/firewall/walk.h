@@ -21,7 +21,7 @@ struct nb_chain {
 	bool policy_drops;
 	uint32_t hook;
 	int32_t priority;
-	char type[8];		    /* "filter", "nat", "route" */
+	char type[8];		     /* "filter", "nat", "route" */
 	char device[NB_IFNAME_SIZE]; /* of the netdev family */
 	bool loaded, waits;	     /* its rules have been read; will be */
 	struct nftnl_rule **rules;   /* NULL in it: one that libnftnl cannot read */

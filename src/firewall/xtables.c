@@ -105,8 +105,9 @@ static enum nb_truth match_conntrack(const struct nb_packet *packet, uint32_t re
 	if (info.match_flags & XT_CONNTRACK_STATE) {
 		states = info.state_mask;
 		/* the last of them has another bit in nf_tables */
-		one = match_states(packet, (states & 0xf) | (states & XT_CONNTRACK_STATE_UNTRACKED ?
-							     NF_CT_STATE_UNTRACKED_BIT : 0));
+		one = match_states(packet, (states & 0xf) | (states & XT_CONNTRACK_STATE_UNTRACKED
+								     ? NF_CT_STATE_UNTRACKED_BIT
+								     : 0));
 		if (one != NB_YES && (states & XT_CONNTRACK_STATE_DNAT)) {
 			enum nb_truth dnat = status_bit(packet, IPS_DST_NAT);
 
@@ -122,13 +123,14 @@ static enum nb_truth match_conntrack(const struct nb_packet *packet, uint32_t re
 		result = nb_truth_and(result, flip(one, info.invert_flags & XT_CONNTRACK_STATUS));
 	}
 	if (info.match_flags & XT_CONNTRACK_DIRECTION) {
-		one = packet->ct_direction == NB_DIRECTION_UNKNOWN	? NB_MAYBE
-		      : packet->ct_direction == IP_CT_DIR_ORIGINAL	? NB_YES
-									: NB_NO;
-		result = nb_truth_and(result, flip(one, info.invert_flags & XT_CONNTRACK_DIRECTION));
+		one = packet->ct_direction == NB_DIRECTION_UNKNOWN ? NB_MAYBE
+		      : packet->ct_direction == IP_CT_DIR_ORIGINAL ? NB_YES
+								   : NB_NO;
+		result = nb_truth_and(result,
+				      flip(one, info.invert_flags & XT_CONNTRACK_DIRECTION));
 	}
-	if (info.match_flags & ~(XT_CONNTRACK_STATE | XT_CONNTRACK_STATUS |
-				 XT_CONNTRACK_DIRECTION | XT_CONNTRACK_STATE_ALIAS))
+	if (info.match_flags & ~(XT_CONNTRACK_STATE | XT_CONNTRACK_STATUS | XT_CONNTRACK_DIRECTION |
+				 XT_CONNTRACK_STATE_ALIAS))
 		result = nb_truth_and(result, NB_MAYBE);
 	return result;
 }
@@ -190,6 +192,32 @@ static enum nb_truth match_multiport(const struct nb_packet *packet, const void 
 	return flip(result, info.invert);
 }
 
+/* Types count as bits, by the numbers of routes. */
+static enum nb_truth match_type(uint8_t type, uint16_t types, bool inverted)
+{
+	if (!types)
+		return NB_YES;
+	if (!type)
+		return NB_MAYBE;
+	return flip(types & 1u << type ? NB_YES : NB_NO, inverted);
+}
+
+static enum nb_truth match_addrtype(const struct nb_packet *packet, const void *data)
+{
+	struct xt_addrtype_info_v1 info;
+	enum nb_truth result;
+
+	memcpy(&info, data, sizeof(info));
+	result = nb_truth_and(match_type(packet->source_type, info.source,
+					 info.flags & XT_ADDRTYPE_INVERT_SOURCE),
+			      match_type(packet->destination_type, info.dest,
+					 info.flags & XT_ADDRTYPE_INVERT_DEST));
+	/* to one device only: the type may be another there */
+	return info.flags & (XT_ADDRTYPE_LIMIT_IFACE_IN | XT_ADDRTYPE_LIMIT_IFACE_OUT)
+		       ? nb_truth_and(result, NB_MAYBE)
+		       : result;
+}
+
 enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint32_t revision,
 			  const void *info, size_t length)
 {
@@ -203,6 +231,7 @@ enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint
 		{ "state", 0, sizeof(struct xt_state_info), match_state },
 		{ "tcp", 0, sizeof(struct xt_tcp), match_tcp },
 		{ "udp", 0, sizeof(struct xt_udp), match_udp },
+		{ "addrtype", 1, sizeof(struct xt_addrtype_info_v1), match_addrtype },
 		{ "multiport", 1, sizeof(struct xt_multiport_v1), match_multiport },
 	};
 
@@ -253,27 +282,27 @@ static enum nb_xt_effect set_connmark(uint32_t revision, const void *data, size_
 	return NB_XT_MARKS;
 }
 
-enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *info,
-			       size_t length, struct nb_xt_mark *ret)
+enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *info, size_t length,
+			       struct nb_xt_mark *ret)
 {
 	static const struct {
 		const char *name;
 		enum nb_xt_effect effect;
 	} known[] = {
-		{ "REJECT", NB_XT_DROPS },	  { "DROP", NB_XT_DROPS },
-		{ "TARPIT", NB_XT_DROPS },	  { "ACCEPT", NB_XT_ACCEPTS },
-		{ "DNAT", NB_XT_ACCEPTS },	  { "REDIRECT", NB_XT_ACCEPTS },
-		{ "SNAT", NB_XT_ACCEPTS },	  { "MASQUERADE", NB_XT_ACCEPTS },
-		{ "NETMAP", NB_XT_ACCEPTS },	  { "NOTRACK", NB_XT_UNTRACKS },
-		{ "LOG", NB_XT_CONTINUES },	  { "NFLOG", NB_XT_CONTINUES },
-		{ "TRACE", NB_XT_CONTINUES },	  { "TCPMSS", NB_XT_CONTINUES },
-		{ "CLASSIFY", NB_XT_CONTINUES },  { "CHECKSUM", NB_XT_CONTINUES },
-		{ "DSCP", NB_XT_CONTINUES },	  { "TOS", NB_XT_CONTINUES },
-		{ "TTL", NB_XT_CONTINUES },	  { "HL", NB_XT_CONTINUES },
-		{ "TEE", NB_XT_CONTINUES },	  { "SET", NB_XT_CONTINUES },
-		{ "AUDIT", NB_XT_CONTINUES },	  { "SECMARK", NB_XT_CONTINUES },
+		{ "REJECT", NB_XT_DROPS },	    { "DROP", NB_XT_DROPS },
+		{ "TARPIT", NB_XT_DROPS },	    { "ACCEPT", NB_XT_ACCEPTS },
+		{ "DNAT", NB_XT_ACCEPTS },	    { "REDIRECT", NB_XT_ACCEPTS },
+		{ "SNAT", NB_XT_ACCEPTS },	    { "MASQUERADE", NB_XT_ACCEPTS },
+		{ "NETMAP", NB_XT_ACCEPTS },	    { "NOTRACK", NB_XT_UNTRACKS },
+		{ "LOG", NB_XT_CONTINUES },	    { "NFLOG", NB_XT_CONTINUES },
+		{ "TRACE", NB_XT_CONTINUES },	    { "TCPMSS", NB_XT_CONTINUES },
+		{ "CLASSIFY", NB_XT_CONTINUES },    { "CHECKSUM", NB_XT_CONTINUES },
+		{ "DSCP", NB_XT_CONTINUES },	    { "TOS", NB_XT_CONTINUES },
+		{ "TTL", NB_XT_CONTINUES },	    { "HL", NB_XT_CONTINUES },
+		{ "TEE", NB_XT_CONTINUES },	    { "SET", NB_XT_CONTINUES },
+		{ "AUDIT", NB_XT_CONTINUES },	    { "SECMARK", NB_XT_CONTINUES },
 		{ "CONNSECMARK", NB_XT_CONTINUES }, { "IDLETIMER", NB_XT_CONTINUES },
-		{ "RATEEST", NB_XT_CONTINUES },	  { "LED", NB_XT_CONTINUES },
+		{ "RATEEST", NB_XT_CONTINUES },	    { "LED", NB_XT_CONTINUES },
 	};
 
 	if (!name)

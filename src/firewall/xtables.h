@@ -21,7 +21,7 @@ struct nb_xt_mark {
 
 enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint32_t revision,
 			  const void *info, size_t length);
-enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *info,
-			       size_t length, struct nb_xt_mark *ret);
+enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *info, size_t length,
+			       struct nb_xt_mark *ret);
 
 #endif

@@ -166,3 +166,87 @@ int nb_route_is_default(struct nb_netlink *nl, int ifindex, struct nb_error *err
 	}
 	return 0;
 }
+
+struct address_search {
+	int ifindex;
+	size_t count;
+	uint32_t address; /* host byte order */
+	unsigned int length;
+};
+
+static int read_address(const struct nlmsghdr *message, void *data)
+{
+	const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);
+	struct address_search *search = data;
+	struct nlattr *attr;
+
+	if (message->nlmsg_type != RTM_NEWADDR ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*header)) ||
+	    (int)header->ifa_index != search->ifindex)
+		return 0;
+	search->count++;
+	mnl_attr_for_each(attr, message, sizeof(*header)) {
+		if (mnl_attr_get_type(attr) == IFA_LOCAL &&
+		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			search->address = ntohl(mnl_attr_get_u32(attr));
+	}
+	search->length = header->ifa_prefixlen;
+	return 0;
+}
+
+int nb_route_network(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
+		     struct nb_error *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct address_search search = { .ifindex = ifindex };
+	struct nb_netlink_ack ack;
+	struct ifaddrmsg *header;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	request->nlmsg_type = RTM_GETADDR;
+	request->nlmsg_flags = NLM_F_DUMP;
+	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->ifa_family = AF_INET;
+	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_address, &search, &ack);
+	if (r < 0)
+		return nb_netlink_error(err, &ack, r, "read addresses");
+	if (search.count == 1 && search.length > 0 && search.length <= 30)
+		*ret = (struct nb_prefix){ .address = search.address, .length = search.length };
+	return 0;
+}
+
+/* Any other host's address of the same network. */
+static uint32_t neighbour_of(const struct nb_prefix *own)
+{
+	uint32_t hosts = UINT32_MAX >> own->length;
+	uint32_t host = own->address & hosts;
+
+	/* neither the network's first nor its last address, nor this one */
+	host = host + 1 < hosts ? host + 1 : host - 1;
+	return (own->address & ~hosts) | host;
+}
+
+int nb_route_accepts(struct nb_netlink *nl, int ifindex, const struct nb_prefix *network,
+		     struct nb_error *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct nb_netlink_ack ack;
+	struct rtmsg *route;
+	int r;
+
+	request->nlmsg_type = RTM_GETROUTE;
+	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	route->rtm_family = AF_INET;
+	route->rtm_dst_len = route->rtm_src_len = 32;
+	mnl_attr_put_u32(request, RTA_DST, htonl(network->address));
+	mnl_attr_put_u32(request, RTA_SRC, htonl(neighbour_of(network)));
+	mnl_attr_put_u32(request, RTA_IIF, (uint32_t)ifindex);
+	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, NULL, NULL, &ack);
+	/* EXDEV says the filter; from Linux 6.13 on every refusal is EHOSTUNREACH or EINVAL */
+	if (r == -EXDEV || is_refusal(r))
+		return 0;
+	return r < 0 ? nb_netlink_error(err, &ack, r, "look up a route") : 1;
+}

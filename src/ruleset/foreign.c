@@ -41,35 +41,37 @@ static int remember(struct nb_foreign_name **list, size_t *count, uint8_t family
 	return 0;
 }
 
-int nb_foreign_table(struct nb_foreign *foreign, const struct nftnl_table *table)
+int nb_foreign_remember_owned(struct nb_foreign_name **list, size_t *count,
+			      const struct nftnl_table *table)
 {
 	if (!(nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS) & NFT_TABLE_F_OWNER))
 		return 0;
-	return remember(&foreign->owned, &foreign->owned_count,
-			(uint8_t)nftnl_table_get_u32(table, NFTNL_TABLE_FAMILY),
+	return remember(list, count, (uint8_t)nftnl_table_get_u32(table, NFTNL_TABLE_FAMILY),
 			nftnl_table_get_str(table, NFTNL_TABLE_NAME));
 }
 
-static bool is_owned(const struct nb_foreign *foreign, uint8_t family, const char *table)
+bool nb_foreign_is_owned(const struct nb_foreign_name *list, size_t count, uint8_t family,
+			 const char *table)
 {
-	for (size_t i = 0; i < foreign->owned_count; i++)
-		if (foreign->owned[i].family == family &&
-		    strcmp(foreign->owned[i].table, table) == 0)
+	for (size_t i = 0; i < count; i++)
+		if (list[i].family == family && strcmp(list[i].table, table) == 0)
 			return true;
 	return false;
 }
 
-/* Tables and chains that iptables-nft makes. Its rules must be readable for it. */
-static bool is_iptables(uint8_t family, const char *table, const char *chain)
+bool nb_foreign_is_iptables(uint8_t family, const char *table)
 {
 	static const char *const tables[] = { "filter", "mangle", "security", "nat", "raw" };
 
-	if (family != NFPROTO_IPV4 || strcmp(chain, "INPUT") != 0)
-		return false;
-	for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++)
+	for (size_t i = 0; family == NFPROTO_IPV4 && i < sizeof(tables) / sizeof(tables[0]); i++)
 		if (strcmp(table, tables[i]) == 0)
 			return true;
 	return false;
+}
+
+int nb_foreign_table(struct nb_foreign *foreign, const struct nftnl_table *table)
+{
+	return nb_foreign_remember_owned(&foreign->owned, &foreign->owned_count, table);
 }
 
 int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain)
@@ -77,7 +79,7 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 	uint8_t family = (uint8_t)nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
 	const char *table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
 	const char *name = nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME);
-	bool owned = is_owned(foreign, family, table);
+	bool owned = nb_foreign_is_owned(foreign->owned, foreign->owned_count, family, table);
 	struct nb_state *state = foreign->state;
 	struct nb_input_chain *input;
 	const struct nb_chain *added;
@@ -109,7 +111,7 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 	if (!input->table || !input->name)
 		return -ENOMEM;
 	input->owned = owned;
-	input->iptables = is_iptables(family, table, name);
+	input->iptables = nb_foreign_is_iptables(family, table) && strcmp(name, "INPUT") == 0;
 	return 0;
 }
 
@@ -192,7 +194,7 @@ int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error 
 	return 0;
 }
 
-static void forget(struct nb_foreign_name *list, size_t count)
+void nb_foreign_forget(struct nb_foreign_name *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
 		free(list[i].table);
@@ -201,8 +203,8 @@ static void forget(struct nb_foreign_name *list, size_t count)
 
 void nb_foreign_clear(struct nb_foreign *foreign)
 {
-	forget(foreign->owned, foreign->owned_count);
-	forget(foreign->nat, foreign->nat_count);
+	nb_foreign_forget(foreign->owned, foreign->owned_count);
+	nb_foreign_forget(foreign->nat, foreign->nat_count);
 	nb_chain_list_clear(&foreign->chains);
 	foreign->owned = foreign->nat = NULL;
 	foreign->owned_count = foreign->nat_count = 0;

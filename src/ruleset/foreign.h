@@ -31,6 +31,16 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error *err);
 void nb_foreign_clear(struct nb_foreign *foreign);
 
+/* Lists of tables: remember @table if a process owns it; is it in there; free all. */
+int nb_foreign_remember_owned(struct nb_foreign_name **list, size_t *count,
+			      const struct nftnl_table *table);
+bool nb_foreign_is_owned(const struct nb_foreign_name *list, size_t count, uint8_t family,
+			 const char *table);
+void nb_foreign_forget(struct nb_foreign_name *list, size_t count);
+
+/* A table of iptables-nft. What stands in its own chains must be readable for iptables. */
+bool nb_foreign_is_iptables(uint8_t family, const char *table);
+
 /* Append the DNAT rules to 127/8 of one table to @state: plain ones, those of xtables, and maps. */
 int nb_foreign_read_dnat(struct nb_netlink *nl, const struct nb_foreign_name *table,
 			 struct nb_state *state, struct nb_error *err);

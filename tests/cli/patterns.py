@@ -15,10 +15,6 @@ podman = FakeEngine(lab.dir + "/podman.sock")
 podman.stop()
 
 
-def sh(command):
-    return subprocess.run(command, shell=True, check=True, capture_output=True, text=True).stdout
-
-
 for extra in ("br-three", "br-four"):
     sh(f"ip link add {extra} type bridge && ip link set {extra} up")
 

@@ -43,7 +43,8 @@ import traceback
 __all__ = [
     "enter", "case", "run", "expect", "expect_eq", "expect_match", "note", "skip", "arguments",
     "wait_for", "generation", "struct", "os", "re", "json", "subprocess", "time", "sys", "socket",
-    "shutil", "signal", "Skip", "table_cases", "difference", "stat", "build_is_sanitized",
+    "shutil", "signal", "Skip", "table_cases", "difference", "stat", "sh",
+    "build_is_sanitized",
 ]
 
 CLONE_NEWNET = 0x40000000

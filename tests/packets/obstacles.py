@@ -1,0 +1,349 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Rules of others that keep a mapping from working where no opener helps: each is seen to drop,
+`add` and `check` name it, and the command that they print mends it. And hosts on which nothing
+is wrong: reached, and not a word."""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from nblab import *  # noqa: E402
+
+lab = enter(__file__, needs=("nft", "ip", "iptables-nft"))
+PORT = 11434  # that is dialled; the service is at lab.mapped
+REACHED = f"tcp 127.0.0.1:{lab.mapped}"
+BRIDGE_NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+DEFAULTS = {BRIDGE_NF: "0", "/proc/sys/net/ipv4/conf/all/rp_filter": "0",
+            "/proc/sys/net/ipv4/conf/br-app/rp_filter": "0"}
+
+
+def chain(text, family="inet", head="type filter hook {hook} priority {priority}; policy {policy};",
+          hook="output", priority=0, policy="accept", more=""):
+    head = head.format(hook=hook, priority=priority, policy=policy)
+    return f"nft -f - <<'NFT'\ntable {family} site {{\n{more}\nchain {hook} {{\n{head}\n{text}\n}}\n}}\nNFT"
+
+
+def nft(text):
+    return f"nft -f - <<'NFT'\n{text}\nNFT"
+
+
+def fresh():
+    for path, value in DEFAULTS.items():
+        if os.path.exists(path):
+            with open(path, "w") as file:
+                file.write(value)
+    sh("ip rule del pref 100 2>/dev/null", check=False)
+    lab.reset()
+    lab.write_rules({})
+    sh("conntrack -F 2>/dev/null", check=False)
+
+
+def warnings_of(*words):
+    return [w for w in lab.json(*words)["warnings"]
+            if "listens" not in w]
+
+
+def settle():
+    """Openers where they belong: what is left is beyond them."""
+    lab.good("apply")
+    sh("conntrack -F 2>/dev/null", check=False)
+
+
+DROPPED = [
+    # --- before the translation
+    ("a drop before the translation", chain("tcp dport 11434 drop", hook="prerouting",
+                                            priority=-300),
+     r"rule \d+ of chain inet site prerouting \(.*th dport 11434 drop\)"),
+    ("a policy before the translation", chain("icmp type echo-request accept", hook="prerouting",
+                                              priority=-200, policy="drop"),
+     "the policy of chain inet site prerouting"),
+    ("NOTRACK of the bridge", "iptables-nft -t raw -A PREROUTING -i br-app -j NOTRACK",
+     r"not tracked.* rule \d+ of chain ip raw PREROUTING \(iifname \"br-app\" -j (CT|NOTRACK)"),
+    ("notrack in nft", chain("udp dport 53 accept\niifname \"br-*\" notrack", hook="prerouting",
+                             priority=-300),
+     r"not tracked.* rule \d+ of chain inet site prerouting \(iifname \"br-\*\" notrack\)"),
+    ("a drop in the device's ingress", nft("""table netdev site {
+        chain early {
+            type filter hook ingress device "br-app" priority 0; policy accept;
+            tcp dport 11434 drop
+        }
+    }"""), r"rule \d+ of chain netdev site early"),
+    # --- behind it
+    ("127/8 from outside, dropped behind the translation",
+     chain("iifname != \"lo\" ip daddr 127.0.0.0/8 counter drop", hook="prerouting", priority=0),
+     r"rule \d+ of chain inet site prerouting \(iifname != \"lo\" ip daddr 127\.0\.0\.0/8 drop\)"),
+    ("the same by iptables' mangle with a late hook",
+     chain("iifname != \"lo\" ip daddr 127.0.0.0/8 drop", "ip", hook="prerouting", priority=-50),
+     r"rule \d+ of chain ip site prerouting"),
+    ("a set of forbidden ports", chain("tcp dport @closed drop", hook="prerouting", priority=10,
+                                       more="set closed { type inet_service; elements = { 22, 8088 } }"),
+     r"rule \d+ of chain inet site prerouting \(.*@closed drop\)"),
+    ("a set of forbidden ranges", chain("tcp dport @closed drop", hook="prerouting", priority=10,
+                                        more="set closed { type inet_service; flags interval; "
+                                             "elements = { 8000-8100 } }"),
+     r"rule \d+ of chain inet site prerouting"),
+    ("a verdict map into another chain",
+     nft("""table inet site {
+         chain closed { tcp dport 22 accept; drop; }
+         chain prerouting {
+             type filter hook prerouting priority 20; policy accept;
+             iifname vmap { "lo" : accept, "br-app" : jump closed }
+         }
+     }"""), r"rule \d+ of chain inet site closed \(drop\)"),
+    ("an address and a port together", chain("ip daddr . tcp dport { 127.0.0.1 . 8088 } drop",
+                                             hook="prerouting", priority=10),
+     r"rule \d+ of chain inet site prerouting"),
+    # --- the input hook, where the mark is lost between our two chains
+    ("a mark that is cleared before somebody drops",
+     nft("""table ip marks {
+         chain input {
+             type filter hook input priority -150; policy accept;
+             meta mark set 0
+         }
+     }
+     table ip site {
+         chain input {
+             type filter hook input priority -100; policy drop;
+             iifname "lo" accept
+         }
+     }"""), r"lose their mark.* rule \d+ of chain ip marks input \(meta mark set"),
+    # --- the answer
+    ("127/8 that leaves the host, iptables",
+     "iptables-nft -A OUTPUT ! -o lo -s 127.0.0.0/8 -j DROP",
+     r"answers .* rule \d+ of chain ip filter OUTPUT \(oifname != \"lo\" ip saddr 127\.0\.0\.0/8 drop\)"),
+    ("a closed OUTPUT without ESTABLISHED",
+     "iptables-nft -A OUTPUT -o lo -j ACCEPT; iptables-nft -A OUTPUT -d 192.0.2.0/24 -j ACCEPT; "
+     "iptables-nft -P OUTPUT DROP", "answers .* the policy of chain ip filter OUTPUT"),
+    ("a kill switch of a VPN", "iptables-nft -I OUTPUT ! -o wg0 -m mark ! --mark 0xca6c "
+     "-m addrtype ! --dst-type LOCAL -j REJECT",
+     r"answers .* rule \d+ of chain ip filter OUTPUT \(oifname != \"wg0\" .*-j REJECT\)"),
+    ("a kill switch in nft", chain("oifname \"lo\" accept\noifname != \"wg0\" reject", policy="accept"),
+     r"answers .* rule \d+ of chain inet site output \(oifname != \"wg0\" reject\)"),
+    ("an nft output chain that drops", chain("oifname \"lo\" accept\nct state new accept",
+                                             policy="drop"),
+     "answers .* the policy of chain inet site output"),
+    ("a mangle POSTROUTING that drops",
+     "iptables-nft -t mangle -A POSTROUTING ! -o lo -s 127.0.0.0/8 -j DROP",
+     r"answers .* rule \d+ of chain ip mangle POSTROUTING"),
+    ("a jump, and a return that does not help",
+     "iptables-nft -N guard; iptables-nft -A guard -d 192.0.2.0/24 -j RETURN; "
+     "iptables-nft -A guard -p tcp -m multiport --sports 8000:8100,9000 -j DROP; "
+     "iptables-nft -A OUTPUT -o br-app -j guard",
+     r"answers .* rule \d+ of chain ip filter guard \(.*-m multiport \.\.\. drop\)"),
+    ("NOTRACK of answers", "iptables-nft -t raw -A OUTPUT -s 127.0.0.1 -j NOTRACK",
+     r"not tracked.* rule \d+ of chain ip raw OUTPUT"),
+    # --- the bridge's own chains
+    ("a bridge's own chain", chain("meta protocol ip tcp dport 11434 drop", "bridge", hook="input"),
+     r"rule \d+ of chain bridge site input"),
+]
+
+
+@case("a mapping on a host without a firewall: reached, and not a word")
+def _():
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "add")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect_eq(warnings_of("check"), [], "check")
+
+
+def obstacle(setup, pattern):
+    lab.good("add", "br-app", f"{PORT}:{lab.mapped}")
+    expect_eq(lab.tcp(PORT), REACHED, "reached before")
+    sh("set -e\n" + setup)
+    settle()
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: this does not drop")
+    found = warnings_of("check")
+    expect_eq(len(found), 1, f"warnings of check: {found}")
+    expect_match(pattern, found[0], "the place")
+    lab.good("remove", "br-app", f"{PORT}")
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), found, "add says the same")
+    # the command that it prints
+    sh(found[0].rsplit("): " if "): " in found[0] else ": ", 1)[1])
+    sh("conntrack -F 2>/dev/null", check=False)
+    expect_eq(lab.tcp(PORT), REACHED, "mended")
+    expect_eq(warnings_of("check"), [], "check, mended")
+
+
+table_cases(DROPPED, obstacle)
+
+
+@case("a bridge's own chain behind the translation, with bridge-nf-call-iptables")
+def _():
+    with open(BRIDGE_NF, "w") as file:
+        file.write("1")
+    obstacle(chain("ip daddr 127.0.0.0/8 drop", "bridge", hook="input"),
+             r"rule \d+ of chain bridge site input \(ip daddr 127\.0\.0\.0/8 drop\)")
+
+
+@case("a reverse path that goes another way")
+def _():
+    lab.good("add", "br-app", f"{PORT}:{lab.mapped}")
+    with open("/proc/sys/net/ipv4/conf/br-app/rp_filter", "w") as file:
+        file.write("1")
+    expect_eq(lab.tcp(PORT), REACHED, "reached with a strict filter alone")
+    expect_eq(warnings_of("check"), [], "and not a word")
+    sh("ip rule add pref 100 to 172.30.0.0/24 lookup 100; "
+       "ip route replace 172.30.0.0/24 dev br-two table 100")
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: the filter drops")
+    found = warnings_of("check")
+    expect_eq(len(found), 1, "warnings")
+    expect_match("reverse path filter drops what comes from br-app", found[0], "check")
+    sh("ip rule del pref 100")
+    expect_eq(lab.tcp(PORT), REACHED, "mended")
+
+
+@case("what the rules say of another bridge, protocol or port is not said of this mapping")
+def _():
+    lab.good("add", "br-app", f"{PORT}:{lab.mapped}")
+    sh(chain("iifname \"br-two\" tcp dport 11434 drop\niifname \"br-app\" udp dport 11434 drop\n"
+             "iifname \"br-app\" tcp dport 11435 drop", hook="prerouting", priority=-300))
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect_eq(warnings_of("check"), [], "check")
+    lab.good("add", "br-two", f"{PORT}:{lab.mapped}")
+    expect(lab.tcp(PORT, name="two", timeout=1.5) != REACHED, "control: the other bridge")
+    found = warnings_of("check")
+    expect_eq(len(found), 1, "warnings")
+    expect_match("packets from br-two to 11434/tcp are dropped", found[0], "check")
+
+
+HEALTHY = [
+    ("ufw's habits", """
+        iptables-nft -P INPUT DROP; iptables-nft -N ufw-out; iptables-nft -N ufw-limit
+        iptables-nft -A ufw-out -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT
+        iptables-nft -A ufw-out -m conntrack --ctstate INVALID -j DROP
+        iptables-nft -A ufw-out -o lo -j ACCEPT
+        iptables-nft -A OUTPUT -j ufw-out; iptables-nft -P OUTPUT DROP
+        iptables-nft -A INPUT -m recent --name x --set -j ufw-limit
+        iptables-nft -A ufw-limit -m limit --limit 3/min -j LOG
+        iptables-nft -A ufw-limit -j REJECT"""),
+    ("firewalld's habits", nft("""table inet habits {
+        chain mangle_pre { type filter hook prerouting priority -140; policy accept;
+            jump zones; }
+        chain zones { iifname "eth0" goto public; goto public; }
+        chain public { return; }
+        chain filter_in { type filter hook input priority 10; policy accept;
+            ct state { established, related } accept
+            ct status dnat accept
+            iifname "lo" accept
+            ct state invalid drop
+            reject with icmpx admin-prohibited; }
+        chain filter_out { type filter hook output priority 10; policy accept;
+            ct state { established, related } accept
+            oifname "lo" accept
+            ip6 daddr { ::/96, ::ffff:0.0.0.0/96 } reject; }
+    }""")),
+    ("kubelet's, which spares what is translated", """
+        iptables-nft -N KUBE-FIREWALL
+        iptables-nft -A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack \
+            ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP
+        iptables-nft -A INPUT -j KUBE-FIREWALL; iptables-nft -A OUTPUT -j KUBE-FIREWALL"""),
+    ("kube-proxy's marks", """
+        iptables-nft -t nat -N KUBE-MARK-MASQ
+        iptables-nft -t nat -A KUBE-MARK-MASQ -j MARK --or-mark 0x4000
+        iptables-nft -N KUBE-FORWARD
+        iptables-nft -A KUBE-FORWARD -m mark --mark 0x4000/0x4000 -j ACCEPT
+        iptables-nft -A FORWARD -j KUBE-FORWARD"""),
+    ("Docker's raw drops for ports published on 127.0.0.1",
+     "iptables-nft -t raw -A PREROUTING ! -i lo -d 127.0.0.1/32 -p tcp --dport 11434 -j DROP"),
+    ("Tailscale's", """
+        iptables-nft -N ts-input; iptables-nft -A INPUT -j ts-input
+        iptables-nft -A ts-input -s 100.100.1.1/32 -i lo -j ACCEPT
+        iptables-nft -A ts-input -s 100.115.92.0/23 ! -i tailscale0 -j RETURN
+        iptables-nft -A ts-input -s 100.64.0.0/10 ! -i tailscale0 -j DROP
+        iptables-nft -A FORWARD -i tailscale0 -j MARK --set-xmark 0x40000/0xff0000"""),
+    ("a CONNMARK that is restored",
+     "iptables-nft -t mangle -A INPUT -j CONNMARK --restore-mark; "
+     "iptables-nft -A INPUT -i lo -j ACCEPT; iptables-nft -P INPUT DROP"),
+    ("a full mark of somebody's", """
+        iptables-nft -t mangle -A PREROUTING -i eth9 -j MARK --set-mark 0x1
+        iptables-nft -A OUTPUT -m mark --mark 0xca6c -j ACCEPT"""),
+    ("limits, quotas and sets of others", chain(
+        "ip saddr @bad drop\nct count over 100000 drop\nquota over 9000 mbytes drop\n"
+        "limit rate over 100000/second drop\ntcp dport @closed drop",
+        hook="prerouting", priority=-150,
+        more="set bad { type ipv4_addr; flags interval; elements = { 198.51.100.0/24 } }\n"
+             "set closed { type inet_service; flags interval; elements = { 1-1024, 11435-11500 } }")),
+    ("a chain for the bridge", nft("""table bridge site {
+        chain forward { type filter hook forward priority 0; policy drop;
+            ether type arp accept
+            ether type ip accept; }
+    }""")),
+]
+
+
+def healthy(setup):
+    sh("set -e\n" + setup)
+    warned = warnings_of("add", "br-app", f"{PORT}:{lab.mapped}")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect_eq(warned, [], "add")
+    expect_eq(warnings_of("check"), [], "check")
+
+
+table_cases(HEALTHY, healthy)
+
+
+@case("a flowtable of somebody's")
+def _():
+    setup = nft("""table inet site {
+        flowtable fast { hook ingress priority 0; devices = { vapp, vtwo }; }
+        chain forward { type filter hook forward priority 0; policy accept;
+            meta l4proto tcp flow add @fast; }
+    }""")
+    try:
+        sh(setup)
+    except RuntimeError:
+        skip("this kernel has no flowtables", kernel=True)
+    healthy("")
+
+
+@case("a chain that accepts what is translated has no opener; one that does so too late has")
+def _():
+    for rules, wanted in (("ct status dnat accept\ndrop", False),
+                          ("jump zone", False),
+                          ("iifname \"eth9\" drop\nct status dnat accept\ndrop", True),
+                          ("tcp dport 22 drop\nct status dnat accept", True),
+                          ("ct state established accept\nct status dnat tcp dport 8088 accept\n"
+                           "drop", True),
+                          ("meta l4proto icmp accept", False),
+                          ("return", False)):
+        fresh()
+        sh(nft("table inet site {\nchain zone { ct status dnat accept; drop; }\n"
+               "chain input {\ntype filter hook input priority 0;\n" + rules + "\n}\n}"))
+        lab.good("add", "br-app", f"{PORT}:{lab.mapped}")
+        expect_eq(lab.tcp(PORT), REACHED, f"{rules}: reached")
+        expect_eq("0x10000000" in sh("nft list chain inet site input"), wanted, rules)
+        lab.good("remove", "br-app", PORT)
+
+
+@case("somebody who uses our bit of the mark")
+def _():
+    for setup in ("iptables-nft -A FORWARD -m mark --mark 0x10000000/0x30000000 -j ACCEPT",
+                  "iptables-nft -t mangle -A FORWARD -j MARK --set-xmark 0x10000000/0x10000000",
+                  chain("meta mark & 0xf0000000 == 0x10000000 accept", hook="forward"),
+                  chain("meta mark set meta mark | 0x10000000", hook="forward"),
+                  chain("meta mark set meta mark & 0x0fffffff", hook="forward")):
+        fresh()
+        sh("set -e\n" + setup)
+        found = warnings_of("add", "br-app", f"{PORT}:{lab.mapped}")
+        expect_eq(len(found), 1, f"{setup}: {found}")
+        expect_match("bit 0x10000000 .* is used by rule", found and found[0], setup)
+        expect_eq(lab.tcp(PORT), REACHED, "it works nevertheless")
+        lab.good("remove", "br-app", PORT)
+        with open(lab.config, "w") as file:
+            json.dump({"mark": 0x400}, file)
+        expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "another bit")
+
+
+@case("a table that its owner alone may change: what to ask of it")
+def _():
+    lab.good("add", "br-app", f"{PORT}:{lab.mapped}")
+    subprocess.run([sys.executable, os.path.join(lab.source, "tests/lib/nl.py"), "own", "foreign"],
+                   check=True, stdout=open(lab.dir + "/owner", "w"))
+    settle()
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: it drops")
+    found = warnings_of("check")
+    os.kill(int(open(lab.dir + "/owner").read()), signal.SIGTERM)
+    expect_match("inet foreign .*make it accept 'ct status dnat'", " ".join(found), "check")
+
+
+run(fresh)

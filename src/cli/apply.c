@@ -85,6 +85,8 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 		    append_removed(application, state, element) < 0)
 			r = nb_out_of_memory(run);
 	}
+	if (r == 0)
+		nb_advise_firewalls(run, &desired->elements, &state->links);
 	return r;
 }
 

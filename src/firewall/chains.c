@@ -14,29 +14,16 @@
 
 int nb_chains_add(struct nb_chain_list *list, const struct nftnl_chain *chain, bool owned)
 {
-	struct nb_chain *added;
+	struct nb_chain *added = nb_chain_list_add(
+		list, (uint8_t)nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY),
+		nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE),
+		nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME));
 	const char *text;
 
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity ? 2 * list->capacity : 16;
-
-		added = reallocarray(list->items, capacity, sizeof(*added));
-		if (!added)
-			return -ENOMEM;
-		list->items = added;
-		list->capacity = capacity;
-	}
-	added = &list->items[list->count];
-	*added = (struct nb_chain){
-		.family = (uint8_t)nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY),
-		.table = strdup(nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE)),
-		.name = strdup(nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME)),
-		.base = nftnl_chain_is_set(chain, NFTNL_CHAIN_HOOKNUM),
-		.owned = owned,
-	};
-	list->count++;
-	if (!added->table || !added->name)
+	if (!added)
 		return -ENOMEM;
+	added->owned = owned;
+	added->base = nftnl_chain_is_set(chain, NFTNL_CHAIN_HOOKNUM);
 	if (!added->base)
 		return 0;
 	added->hook = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM);
@@ -105,7 +92,7 @@ int nb_chains_load(struct nb_netlink *nl, struct nb_chain_list *list, size_t ind
 				continue;
 			nftnl_expr_foreach(chain->rules[i], take_target, &name);
 			if (name)
-				target = nb_chain_find(list, chain->family, chain->table, name);
+				target = nb_chain_find(list, chain, name);
 			if (!target || target->loaded || target->waits)
 				continue;
 			list->items[target - list->items].waits = true;

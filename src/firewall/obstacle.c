@@ -21,6 +21,7 @@
 #include "../ruleset/foreign.h"
 #include "chains.h"
 #include "clash.h"
+#include "legacy.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/route.h"
 #include "sets.h"
@@ -31,6 +32,7 @@
 #define BRIDGE_NF      "/proc/sys/net/bridge/bridge-nf-call-iptables"
 /* Enough to act on; the next run shows what is left. */
 #define MOST_OBSTACLES 20
+#define CURE_SIZE      320
 
 enum leg {
 	LEG_NONE,
@@ -52,6 +54,7 @@ struct search {
 	size_t sorted_count;
 	bool bridge_nf; /* IPv4 hooks see a bridge's packets before its own later chains do */
 	struct nb_warnings *warnings;
+	char cures[MOST_OBSTACLES][CURE_SIZE]; /* that were told */
 	size_t told;
 	struct nb_prefix network; /* of the bridge that is looked at */
 };
@@ -135,6 +138,8 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 
 	if (r == 0)
 		r = dump(search, NFT_MSG_GETCHAIN, read_chain);
+	if (r == 0)
+		r = nb_legacy_read(&search->chains);
 	if (r < 0)
 		return r;
 	search->sorted = calloc(search->chains.count + 1, sizeof(*search->sorted));
@@ -281,7 +286,14 @@ void nb_place_text(const struct nb_place *place, char *buffer, size_t size)
 	const struct nb_chain *chain = place->chain;
 	char rule[256];
 
-	if (place->rule)
+	if (chain->legacy && place->rule)
+		snprintf(buffer, size, "rule %zu of iptables-legacy's chain %s in table %s (%s)",
+			 place->position + 1, chain->name, chain->table,
+			 nb_rule_text(place->rule, rule, sizeof(rule)));
+	else if (chain->legacy)
+		snprintf(buffer, size, "the policy of iptables-legacy's chain %s in table %s",
+			 chain->name, chain->table);
+	else if (place->rule)
 		snprintf(buffer, size, "rule %llu of chain %s %s %s (%s)",
 			 (unsigned long long)nftnl_rule_get_u64(place->rule, NFTNL_RULE_HANDLE),
 			 family_name(chain->family), chain->table, chain->name,
@@ -296,6 +308,8 @@ static bool is_iptables(const struct nb_chain *chain)
 {
 	static const char *const names[] = { "PREROUTING", "INPUT", "OUTPUT", "POSTROUTING" };
 
+	if (chain->legacy)
+		return true;
 	if (!nb_foreign_is_iptables(chain->family, chain->table))
 		return false;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -305,8 +319,8 @@ static bool is_iptables(const struct nb_chain *chain)
 }
 
 /* What lets these packets through at the head of @base; its own rules stay for all others. */
-static void word_cure(const struct nb_flow_path *path, enum leg leg, const struct nb_chain *base,
-		      char *buffer, size_t size)
+static void word_cure(const struct search *search, const struct nb_flow_path *path, enum leg leg,
+		      const struct nb_chain *base, char *buffer, size_t size)
 {
 	const char *protocol = nb_protocol_name(path->protocol);
 	bool answers = leg == LEG_ANSWERS || leg == LEG_LEAVES;
@@ -319,9 +333,17 @@ static void word_cure(const struct nb_flow_path *path, enum leg leg, const struc
 		return;
 	}
 	if (base->owned) {
-		snprintf(
-			buffer, size,
-			"a running program owns that table: make it accept 'ct status dnat' there");
+		snprintf(buffer, size,
+			 "make the program that owns table %s %s accept 'ct status dnat' there",
+			 family_name(base->family), base->table);
+		return;
+	}
+	if (base->legacy && leg == LEG_ENTERS) {
+		/* the opener; netlink does not reach it, so somebody has to type it */
+		snprintf(buffer, size,
+			 "iptables-legacy -w -t %s -I INPUT 1 -d 127.0.0.0/8 -m mark --mark "
+			 "0x%x/0x%x -m comment --comment nat-bridge -j ACCEPT",
+			 base->table, search->mark, search->mark);
 		return;
 	}
 	if (is_iptables(base)) {
@@ -332,8 +354,8 @@ static void word_cure(const struct nb_flow_path *path, enum leg leg, const struc
 			snprintf(match, sizeof(match), "%s %s %s 127.0.0.0/8%s",
 				 answers ? "-o" : "-i", path->bridge, answers ? "-s" : "-d",
 				 tracked ? " -m conntrack --ctstate DNAT" : "");
-		snprintf(buffer, size, "iptables-nft -w -t %s -I %s %s -j ACCEPT", base->table,
-			 base->name, match);
+		snprintf(buffer, size, "iptables-%s -w -t %s -I %s %s -j ACCEPT",
+			 base->legacy ? "legacy" : "nft", base->table, base->name, match);
 		return;
 	}
 	if (base->family == NFPROTO_BRIDGE)
@@ -351,13 +373,31 @@ static void word_cure(const struct nb_flow_path *path, enum leg leg, const struc
 		 base->table, base->name, match);
 }
 
-enum trouble { DROPPED, UNTRACKED, REMARKED };
+enum trouble { DROPPED, MAY_BE_DROPPED, UNTRACKED, REMARKED };
+
+/* One command may mend it for many mappings; it is told once. */
+static bool is_told(const struct search *search, const char *cure)
+{
+	for (size_t i = 0; i < search->told; i++)
+		if (strcmp(search->cures[i], cure) == 0)
+			return true;
+	return false;
+}
 
 static void tell(struct search *search, const struct nb_flow_path *path, enum leg leg,
 		 enum trouble trouble, const struct nb_place *place, const struct nb_chain *base)
 {
-	char where[512], cure[320], what[96], target[NB_TARGET_SIZE];
+	static const char *const words[] = {
+		[DROPPED] = "are dropped by",
+		[MAY_BE_DROPPED] = "may be dropped by",
+		[UNTRACKED] = "are not tracked, and so not translated, because of",
+		[REMARKED] = "lose their mark, and are dropped behind that, by",
+	};
+	char where[512], cure[CURE_SIZE], what[96], target[NB_TARGET_SIZE];
 
+	word_cure(search, path, leg, base, cure, sizeof(cure));
+	if (search->told == MOST_OBSTACLES || is_told(search, cure))
+		return;
 	nb_target_format(&path->target, target);
 	if (leg == LEG_ANSWERS || leg == LEG_LEAVES)
 		snprintf(what, sizeof(what), "answers from %s to %s", target, path->bridge);
@@ -365,13 +405,8 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum le
 		snprintf(what, sizeof(what), "packets from %s to %u/%s", path->bridge, path->port,
 			 nb_protocol_name(path->protocol));
 	nb_place_text(place, where, sizeof(where));
-	word_cure(path, leg, base, cure, sizeof(cure));
-	nb_warn(search->warnings, "%s %s %s: %s", what,
-		trouble == DROPPED     ? "are dropped by"
-		: trouble == UNTRACKED ? "are not tracked, and so not translated, because of"
-				       : "lose their mark, and are dropped behind that, by",
-		where, cure);
-	search->told++;
+	nb_warn(search->warnings, "%s %s %s: %s", what, words[trouble], where, cure);
+	strcpy(search->cures[search->told++], cure);
 }
 
 /* --- Walking --- */
@@ -401,7 +436,8 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 	uint32_t ours = stretch->search->mark, mark = walk->packet.mark;
 	uint32_t known = walk->packet.mark_known;
 	/* the opener at its head lets them pass before they come to any rule */
-	bool opened = stretch->leg == LEG_ENTERS && !chain->owned && (mark & known & ours) == ours;
+	bool opens = stretch->leg == LEG_ENTERS && (mark & known & ours) == ours;
+	bool opened = opens && !chain->owned && !chain->legacy;
 
 	make_packet(&walk->packet, stretch->search, stretch->path, stretch->leg, chain);
 	nb_walk_chain(walk, chain, chain->count);
@@ -417,6 +453,13 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 	if (chain->priority >= NF_IP_PRI_CONNTRACK)
 		walk->is_untracked = NB_NO;
 	stretch->may_fail |= walk->is_untracked != NB_NO || walk->outcomes & NB_OUTCOME_DROP;
+	if (opens && walk->outcomes & NB_OUTCOME_DROP) {
+		/* an opener would stand here if it could; behind it others are looked at, too */
+		fail(stretch, walk->outcomes == NB_OUTCOME_DROP ? DROPPED : MAY_BE_DROPPED,
+		     &walk->drop, chain);
+		stretch->failed = false;
+		return;
+	}
 	if (walk->is_untracked == NB_YES)
 		fail(stretch, UNTRACKED, &walk->untracked, chain);
 	else if (walk->outcomes == NB_OUTCOME_DROP && stretch->remarks && stretch->remarks != chain)

@@ -83,8 +83,7 @@ static int read_member(const struct nlmsghdr *message, void *data)
 static void load_target(struct nb_set_reader *reader, const struct nb_chain *chain,
 			struct nb_member *member)
 {
-	const struct nb_chain *target = nb_chain_find(reader->chains, chain->family, chain->table,
-						      member->chain);
+	const struct nb_chain *target = nb_chain_find(reader->chains, chain, member->chain);
 	struct nb_error ignored;
 
 	if (!target || nb_chains_load(reader->nl, reader->chains,

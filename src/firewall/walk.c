@@ -23,14 +23,40 @@
 
 #define DEEPEST 16 /* jumps; the kernel's own limit */
 
-const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, uint8_t family,
-				     const char *table, const char *name)
+const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
+				     const char *name)
 {
-	for (size_t i = 0; i < list->count; i++)
-		if (list->items[i].family == family && strcmp(list->items[i].name, name) == 0 &&
-		    strcmp(list->items[i].table, table) == 0)
-			return &list->items[i];
+	for (size_t i = 0; i < list->count; i++) {
+		const struct nb_chain *chain = &list->items[i];
+
+		if (chain->family == from->family && chain->legacy == from->legacy &&
+		    strcmp(chain->name, name) == 0 && strcmp(chain->table, from->table) == 0)
+			return chain;
+	}
 	return NULL;
+}
+
+struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, const char *table,
+				   const char *name)
+{
+	struct nb_chain *added;
+
+	if (list->count == list->capacity) {
+		size_t capacity = list->capacity ? 2 * list->capacity : 16;
+
+		added = reallocarray(list->items, capacity, sizeof(*added));
+		if (!added)
+			return NULL;
+		list->items = added;
+		list->capacity = capacity;
+	}
+	added = &list->items[list->count++];
+	*added = (struct nb_chain){
+		.family = family,
+		.table = strdup(table),
+		.name = strdup(name),
+	};
+	return added->table && added->name ? added : NULL;
 }
 
 int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule)
@@ -605,8 +631,7 @@ static void take_unreadable(struct way *way, const struct nb_chain *chain, size_
 static bool take_jump(struct way *way, const struct step *step, const struct nb_chain *chain,
 		      size_t position, bool sure)
 {
-	const struct nb_chain *target = nb_chain_find(way->walk->chains, chain->family,
-						      chain->table, step->target);
+	const struct nb_chain *target = nb_chain_find(way->walk->chains, chain, step->target);
 	unsigned int back;
 
 	if (!target || !target->loaded || way->depth >= DEEPEST) {

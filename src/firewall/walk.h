@@ -17,7 +17,8 @@ struct nb_chain {
 	char *table;
 	char *name;
 	bool base;
-	bool owned; /* its table belongs to a process: nobody else may change it */
+	bool owned;  /* its table belongs to a process: nobody else may change it */
+	bool legacy; /* of iptables-legacy, which nf_tables knows nothing of */
 	bool policy_drops;
 	uint32_t hook;
 	int32_t priority;
@@ -36,8 +37,12 @@ struct nb_chain_list {
 	size_t capacity;
 };
 
-const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, uint8_t family,
-				     const char *table, const char *name);
+/* The chain to which rules of @from jump by that name, or NULL. */
+const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
+				     const char *name);
+/* Append an empty chain with copies of these names; NULL: no memory. */
+struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, const char *table,
+				   const char *name);
 /* Takes @rule (NULL: unreadable), also when it fails with -ENOMEM. */
 int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule);
 void nb_chain_list_clear(struct nb_chain_list *list);

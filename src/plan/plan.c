@@ -584,15 +584,9 @@ static void plan_openers(struct planner *p)
 		const struct nb_input_chain *chain = &p->state->chains[i];
 		const char *family = family_of(chain);
 
-		if (chain->owned) {
-			if (wanted && chain->can_drop && !chain->keep)
-				nb_warn(p->warnings,
-					"chain %s %s %s belongs to a running program and cannot be "
-					"changed: let it accept 'ct status dnat' itself, or mapped "
-					"packets may be dropped there",
-					family, chain->table, chain->name);
+		/* nobody else may change it; nb_firewall_advise() tells what that means */
+		if (chain->owned)
 			continue;
-		}
 		if (wanted && chain->can_drop && !chain->keep) {
 			find(p, NULL, "opener is missing in chain %s %s %s", family, chain->table,
 			     chain->name);

@@ -343,7 +343,7 @@ def _():
     expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: it drops")
     found = warnings_of("check")
     os.kill(int(open(lab.dir + "/owner").read()), signal.SIGTERM)
-    expect_match("inet foreign .*make it accept 'ct status dnat'", " ".join(found), "check")
+    expect_match("make the program that owns table inet foreign accept 'ct status dnat'", " ".join(found), "check")
 
 
 run(fresh)

@@ -67,20 +67,20 @@ static uint32_t get(const struct nftnl_expr *expr, uint16_t attribute)
 static void write_meta(struct writer *writer, const struct nftnl_expr *expr)
 {
 	static const struct {
-		uint32_t key;
 		const char *field;
+		uint32_t key;
 		enum kind kind;
 	} keys[] = {
-		{ NFT_META_IIFNAME, "iifname", KIND_NAME },
-		{ NFT_META_OIFNAME, "oifname", KIND_NAME },
-		{ NFT_META_IIF, "iif", KIND_NUMBER },
-		{ NFT_META_OIF, "oif", KIND_NUMBER },
-		{ NFT_META_MARK, "meta mark", KIND_HEX },
-		{ NFT_META_L4PROTO, "meta l4proto", KIND_PROTOCOL },
-		{ NFT_META_SKUID, "meta skuid", KIND_NUMBER },
-		{ NFT_META_SKGID, "meta skgid", KIND_NUMBER },
-		{ NFT_META_NFPROTO, NULL, KIND_NONE },
-		{ NFT_META_PROTOCOL, NULL, KIND_NONE },
+		{ "iifname", NFT_META_IIFNAME, KIND_NAME },
+		{ "oifname", NFT_META_OIFNAME, KIND_NAME },
+		{ "iif", NFT_META_IIF, KIND_NUMBER },
+		{ "oif", NFT_META_OIF, KIND_NUMBER },
+		{ "meta mark", NFT_META_MARK, KIND_HEX },
+		{ "meta l4proto", NFT_META_L4PROTO, KIND_PROTOCOL },
+		{ "meta skuid", NFT_META_SKUID, KIND_NUMBER },
+		{ "meta skgid", NFT_META_SKGID, KIND_NUMBER },
+		{ NULL, NFT_META_NFPROTO, KIND_NONE },
+		{ NULL, NFT_META_PROTOCOL, KIND_NONE },
 	};
 	uint32_t key = get(expr, NFTNL_EXPR_META_KEY);
 

@@ -41,6 +41,19 @@ def count(test):
     return passed, failed, skipped
 
 
+def what_failed(output):
+    """The failed tests of TAP, each with the diagnostics behind it."""
+    lines, shown = [], False
+    for line in output.splitlines():
+        if line.startswith(("not ok", "Bail")):
+            shown = True
+        elif not line.startswith("#"):
+            shown = False
+        if shown:
+            lines.append(line[:1000])
+    return lines[:100]
+
+
 def main():
     total = [0, 0, 0]
     paths = sys.argv[1:]
@@ -56,8 +69,7 @@ def main():
                 if counts[1]:
                     output = (test.get("stdout", "") or "") + (test.get("stderr", "") or "")
                     print(f"--- {test['name']}: {test['result']}")
-                    wrong = [l for l in output.splitlines() if l.startswith(("not ok", "Bail"))]
-                    print("\n".join(wrong[:20] + ["..."] + output.splitlines()[-40:]))
+                    print("\n".join(what_failed(output) + ["..."] + output.splitlines()[-20:]))
     skipped = f", {total[2]} skipped" if total[2] else ""
     print(f"{total[0]} passed, {total[1]} failed{skipped}")
     return 1 if total[1] or not total[0] else 0

@@ -171,6 +171,11 @@ def bail(reason):
 # ---------------------------------------------------------------- entering the lab
 
 
+def lab_is_outside():
+    """Has enter() still to begin?"""
+    return not os.environ.get("NB_LAB_OUTER_NETNS")
+
+
 def enter(script, containers=True, needs=("nft", "ip")):
     """Run @script again in fresh namespaces and return the Lab made there."""
     words = sys.argv[1:]
@@ -194,7 +199,7 @@ def enter(script, containers=True, needs=("nft", "ip")):
         sys.exit(0)
     own = os.readlink("/proc/self/ns/net")
     outer = os.environ.get("NB_LAB_OUTER_NETNS")
-    if not outer:
+    if lab_is_outside():
         environment = dict(os.environ, NB_LAB_OUTER_NETNS=own, NAT_BRIDGE=os.path.abspath(program))
         os.execvpe("unshare", ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child",
                                "--mount-proc", "--propagation", "private",

@@ -255,6 +255,7 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 	nb_packet_init(packet, chain->family);
 	if (path->protocol)
 		nb_packet_set_protocol(packet, path->protocol);
+	packet->ct_dialled = path->port;
 	if (leg == LEG_ANSWERS || leg == LEG_LEAVES) {
 		make_answer(packet, path, chain);
 		nb_packet_set_destination(packet, search->network.address, search->network.length);
@@ -327,6 +328,11 @@ static void word_cure(const struct search *search, const struct nb_flow_path *pa
 	bool tracked = base->priority > NF_IP_PRI_CONNTRACK;
 	char match[160];
 
+	/* which stands in panic mode, and for a moment of a reload */
+	if (strcmp(base->table, "firewalld_policy_drop") == 0) {
+		snprintf(buffer, size, "firewall-cmd --panic-off");
+		return;
+	}
 	if (strcmp(base->table, "firewalld") == 0) {
 		snprintf(buffer, size, "firewall-cmd --add-forward-port=port=%u:proto=%s:toport=%u",
 			 path->port, protocol, path->target.port);

@@ -43,6 +43,7 @@ struct nb_packet {
 	uint32_t ct_state, ct_state_known;   /* NF_CT_STATE_BIT()s */
 	uint32_t ct_status, ct_status_known; /* IPS_* */
 	uint8_t ct_direction;		     /* IP_CT_DIR_*, or NB_DIRECTION_UNKNOWN */
+	uint16_t ct_dialled; /* the port that the flow's first packet was sent to; 0: not known */
 	/* RTN_LOCAL, RTN_UNICAST, or 0: not known */
 	uint8_t source_type, destination_type;
 };

@@ -12,6 +12,7 @@
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -262,6 +263,15 @@ static void run_ct(struct step *step, const struct nftnl_expr *expr)
 	case NFT_CT_DIRECTION:
 		if (packet->ct_direction != NB_DIRECTION_UNKNOWN) {
 			store(step, to, &packet->ct_direction, sizeof(packet->ct_direction));
+			return;
+		}
+		break;
+	case NFT_CT_PROTO_DST:
+		if (packet->ct_dialled && nftnl_expr_is_set(expr, NFTNL_EXPR_CT_DIR) &&
+		    nftnl_expr_get_u8(expr, NFTNL_EXPR_CT_DIR) == IP_CT_DIR_ORIGINAL) {
+			uint16_t port = htons(packet->ct_dialled);
+
+			store(step, to, &port, sizeof(port));
 			return;
 		}
 	}

@@ -78,6 +78,19 @@ static enum nb_truth status_bit(const struct nb_packet *packet, uint32_t bits)
 	return (bits & ~packet->ct_status_known) ? NB_MAYBE : NB_NO;
 }
 
+/* Ports are a range in host byte order since revision 3, one in network byte order before. */
+static enum nb_truth is_dialled(const struct nb_packet *packet,
+				const struct xt_conntrack_mtinfo3 *info, uint32_t revision)
+{
+	uint16_t first = info->origdst_port, last = info->origdst_port_high;
+
+	if (!packet->ct_dialled)
+		return NB_MAYBE;
+	if (revision < 3)
+		first = last = ntohs(first);
+	return first <= packet->ct_dialled && packet->ct_dialled <= last ? NB_YES : NB_NO;
+}
+
 static enum nb_truth match_conntrack(const struct nb_packet *packet, uint32_t revision,
 				     const void *data, size_t length)
 {
@@ -95,6 +108,7 @@ static enum nb_truth match_conntrack(const struct nb_packet *packet, uint32_t re
 		info.invert_flags = old.invert_flags;
 		info.state_mask = old.state_mask;
 		info.status_mask = old.status_mask;
+		info.origdst_port = old.origdst_port;
 	} else if ((revision == 2 && length >= sizeof(struct xt_conntrack_mtinfo2)) ||
 		   (revision == 3 && length >= sizeof(info))) {
 		memcpy(&info, data,
@@ -129,8 +143,11 @@ static enum nb_truth match_conntrack(const struct nb_packet *packet, uint32_t re
 		result = nb_truth_and(result,
 				      flip(one, info.invert_flags & XT_CONNTRACK_DIRECTION));
 	}
+	if (info.match_flags & XT_CONNTRACK_ORIGDST_PORT)
+		result = nb_truth_and(result, flip(is_dialled(packet, &info, revision),
+						   info.invert_flags & XT_CONNTRACK_ORIGDST_PORT));
 	if (info.match_flags & ~(XT_CONNTRACK_STATE | XT_CONNTRACK_STATUS | XT_CONNTRACK_DIRECTION |
-				 XT_CONNTRACK_STATE_ALIAS))
+				 XT_CONNTRACK_STATE_ALIAS | XT_CONNTRACK_ORIGDST_PORT))
 		result = nb_truth_and(result, NB_MAYBE);
 	return result;
 }

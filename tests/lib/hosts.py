@@ -186,13 +186,15 @@ class Host:
 
     # -- events
 
-    def event(self, name, work, exposed=False, without=None, then=("reached",), warned=None):
+    def event(self, name, work, exposed=False, silent=False, without=None, then=("reached",),
+              warned=None):
         """Do @work() to the firewall while our mapping is live, then one apply. A row of the
         table. @exposed: the event itself takes our table away, which nobody can prevent (a raw
-        frame may get through until the apply). @warned: the mapping does not work then, and a
-        warning must match."""
+        frame may get through until the apply). @silent: until then nothing arrives at all.
+        @warned: the mapping does not work then, and a warning must match."""
         lab = self.lab
-        lab.closed(f"{name}: before")
+        if not silent:
+            lab.closed(f"{name}: before")
         if exposed:
             work()
         else:
@@ -227,6 +229,8 @@ class Host:
         if not os.path.exists("/sys/class/net/br-three"):
             sh("ip link add br-three type bridge; ip addr add 172.32.0.1/24 dev br-three; "
                "ip link set br-three up")
+        # some put their chains into another order by that
+        reload()
         self.dump()
         before, etc, links = self.dump(), self.etc(), lab.links()
         for number in range(20):

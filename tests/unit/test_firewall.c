@@ -317,6 +317,17 @@ static struct nftnl_rule *with_ct(uint32_t key)
 	return rule;
 }
 
+static struct nftnl_rule *with_dialled(uint8_t direction)
+{
+	struct nftnl_rule *rule = rule_in(0);
+	struct nftnl_expr *expr = rule_add(rule, "ct");
+
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_KEY, NFT_CT_PROTO_DST);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_DREG, NFT_REG_1);
+	nftnl_expr_set_u8(expr, NFTNL_EXPR_CT_DIR, direction);
+	return rule;
+}
+
 START_TEST(comparisons)
 {
 	const uint32_t mark = MARK, none = 0, dnat = IPS_DST_NAT;
@@ -395,6 +406,17 @@ START_TEST(comparisons)
 	ck_assert_uint_eq(compared(rule, NFT_CMP_NEQ, &none, 4), EITHER);
 	ck_assert_uint_eq(compared(with_ct(NFT_CT_DIRECTION), NFT_CMP_EQ, "\0", 1), DROP);
 	ck_assert_uint_eq(compared(with_ct(NFT_CT_MARK), NFT_CMP_EQ, &none, 4), EITHER);
+	/* which port of the two ways is asked for; and it may not be known */
+	ck_assert_uint_eq(compared(with_dialled(IP_CT_DIR_ORIGINAL), NFT_CMP_EQ, "\0\x50", 2),
+			  EITHER);
+	walk.packet.ct_dialled = 80;
+	ck_assert_uint_eq(compared(with_dialled(IP_CT_DIR_REPLY), NFT_CMP_EQ, "\0\x50", 2), EITHER);
+	walk.packet.ct_dialled = 80;
+	ck_assert_uint_eq(compared(with_dialled(IP_CT_DIR_ORIGINAL), NFT_CMP_EQ, "\0\x50", 2),
+			  DROP);
+	walk.packet.ct_dialled = 81;
+	ck_assert_uint_eq(compared(with_dialled(IP_CT_DIR_ORIGINAL), NFT_CMP_EQ, "\0\x50", 2),
+			  ACCEPT);
 	/* a register that nobody filled */
 	ck_assert_uint_eq(compared(rule_in(0), NFT_CMP_EQ, &none, 4), EITHER);
 }
@@ -673,6 +695,18 @@ START_TEST(connection_states)
 	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 3, &info, sizeof(info)), NB_YES);
 	walk.packet.ct_direction = IP_CT_DIR_REPLY;
 	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 3, &info, sizeof(info)), NB_NO);
+	/* the port that was dialled, whatever it is now */
+	info = (struct xt_conntrack_mtinfo3){ .match_flags = XT_CONNTRACK_ORIGDST_PORT,
+					      .origdst_port = 80,
+					      .origdst_port_high = 90 };
+	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 3, &info, sizeof(info)), NB_MAYBE);
+	walk.packet.ct_dialled = 90;
+	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 3, &info, sizeof(info)), NB_YES);
+	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 2, &info, sizeof(info)), NB_NO);
+	info.origdst_port = htons(90);
+	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 2, &info, sizeof(info)), NB_YES);
+	info.invert_flags = XT_CONNTRACK_ORIGDST_PORT;
+	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 2, &info, sizeof(info)), NB_NO);
 	info.match_flags = XT_CONNTRACK_PROTO;
 	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 3, &info, sizeof(info)), NB_MAYBE);
 	ck_assert_int_eq(nb_xt_match(&walk.packet, "conntrack", 3, &info, 4), NB_MAYBE);

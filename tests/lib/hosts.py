@@ -85,6 +85,12 @@ class Host:
            f"workdir={lab.dir}/work {self.root}")
         sh(f"mount -t proc proc {self.root}/proc; mount -t tmpfs tmpfs {self.root}/run;"
            f"mount --rbind /dev {self.root}/dev; mkdir -p {self.root}/run/dbus {self.root}/run/lock")
+        # one nft for all: an older one crashes on what a newer one made
+        os.mkdir(lab.dir + "/bin")
+        with open(lab.dir + "/bin/nft", "w") as file:
+            file.write(f'#!/bin/sh\nexec chroot {self.root} nft "$@"\n')
+        os.chmod(lab.dir + "/bin/nft", 0o755)
+        os.environ["PATH"] = lab.dir + "/bin:" + os.environ["PATH"]
         self.rows = []
         atexit.register(self.write_rows)
         self.firewall = ""

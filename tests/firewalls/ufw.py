@@ -147,7 +147,7 @@ def _():
     # the program, as the host would find it; it has this machine's libraries
     command = " ".join(lab.command("apply", "--quiet"))
     with open(host.root + "/usr/sbin/nat-bridge", "w") as file:
-        file.write(f"#!/bin/sh\necho >>/run/hook; exec nsenter --root=/proc/1/root {command}\n")
+        file.write(f"#!/bin/sh\necho >>/run/hook; exec chroot /proc/1/root {command}\n")
     os.chmod(host.root + "/usr/sbin/nat-bridge", 0o755)
 
     def work():

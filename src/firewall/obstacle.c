@@ -33,6 +33,8 @@
 /* Enough to act on; the next run shows what is left. */
 #define MOST_OBSTACLES 20
 #define CURE_SIZE      320
+/* One by one, where anything may concern them: 10,000 rules of others are then 2 s. */
+#define MOST_WALKED 2000
 
 enum leg {
 	LEG_NONE,
@@ -552,13 +554,14 @@ int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flo
 	struct search search = { .nl = nl, .mark = mark, .warnings = warnings };
 	int r = count ? read_firewalls(&search, err) : 0;
 	bool concerned = false;
+	size_t walked = 0;
 
 	for (size_t i = 0; r == 0 && i < count && search.told < MOST_OBSTACLES; i++) {
 		if (i == 0 || strcmp(paths[i].bridge, paths[i - 1].bridge) != 0) {
 			advise_reverse_path(&search, &paths[i]);
 			concerned = may_concern(&search, &paths[i]);
 		}
-		if (concerned)
+		if (concerned && walked++ < MOST_WALKED)
 			walk_path(&search, &paths[i]);
 	}
 	if (r == 0 && count)

@@ -173,6 +173,41 @@ def _():
     host.undone(lambda: restore(SITE))
 
 
+# --- iptables-legacy ---
+
+def legacy(*lines):
+    for line in lines:
+        host.sh("iptables-legacy -w " + line)
+
+
+def legacy_drops(event, beside):
+    """Named until the command has been typed, then reached and silent."""
+    host.firewall = f"iptables-legacy {host.version('iptables')}"
+    if beside:
+        restore(SITE)
+    legacy("-P INPUT DROP", KEEP)
+    try:
+        if not os.path.exists("/proc/net/ip_tables_names"):
+            skip("this kernel has no iptables-legacy", kernel=True)
+        without = host.plain()
+        expect_eq(without, "dropped", "control: a plain DNAT is dropped")
+        host.add()
+        found = host.event(event, lambda: None, without=without, then=("dropped",),
+                           warned="the policy of iptables-legacy's chain INPUT in table filter: "
+                                  "iptables-legacy -w -t filter -I INPUT 1 ")
+        command = " ".join(found).split(": ", 1)[1]
+        host.event(f"{event}: the command that `check` prints", lambda: host.sh(command),
+                   without=without)
+        expect_eq(host.sh("iptables-legacy -S INPUT").splitlines()[1], OPENER, "-S shows it")
+        lab.good("remove", "br-app", MAPPED)
+        expect_eq(host.plain(), "dropped", "and it opens nothing by itself")
+    finally:
+        legacy("-P INPUT ACCEPT", "-F INPUT")
+
+
+table_cases([("iptables-legacy: " + event, event, beside) for event, beside in
+             (("alone", False), ("beside iptables-nft", True))], legacy_drops)
+
 # --- nft ---
 
 def loaded():

@@ -17,7 +17,6 @@ HEAD = ("| firewall | event | a plain DNAT | after the event | after one `apply`
 NOT_RUN = [
     ("iptables-nft 1.8.4", "all", "in no release that Debian's mirrors still have; its encoding is "
      "held by a test of bytes (tests/unit/test_ruleset_openers.c)"),
-    ("firewalld 2.4 and newer", "all", "not in a release of Debian when this was made"),
     ("flowtables", "all", "the kernel of these machines has none"),
     ("Docker's nftables backend", "all", "Debian's docker.io has none; its iptables backend runs in "
      "tests/engines/docker.sh"),

@@ -149,7 +149,7 @@ class Host:
         return {"nft": text, "iptables-save": saved}
 
     def openers(self):
-        """Of each chain, how many."""
+        """Openers by chain."""
         counts = {}
         chain = table = None
         for line in sh("nft list ruleset 2>/dev/null").splitlines():

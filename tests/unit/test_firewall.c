@@ -551,7 +551,8 @@ static void add_target(struct nftnl_rule *rule, const char *name, uint32_t revis
 START_TEST(marks)
 {
 	const struct xt_mark_tginfo2 clear = { .mark = 0, .mask = MARK },
-				     other = { .mark = 1, .mask = 0xff };
+				     other = { .mark = 1, .mask = 0xff },
+				     third = { .mark = 2, .mask = 0xff };
 	const struct xt_connmark_tginfo1 restore = { .mode = XT_CONNMARK_RESTORE,
 						     .nfmask = UINT32_MAX },
 					 save = { .mode = XT_CONNMARK_SAVE };
@@ -589,6 +590,17 @@ START_TEST(marks)
 	outcome();
 	ck_assert_uint_eq(walk.packet.mark & walk.packet.mark_known, MARK | 1);
 	ck_assert_ptr_null(walk.remarked.chain);
+	/* others' bits are theirs, also when they were known and are so no more */
+	add_target(rule_in(0), "MARK", 2, &third, sizeof(third));
+	outcome();
+	ck_assert_uint_eq(walk.packet.mark & walk.packet.mark_known, MARK | 2);
+	ck_assert_ptr_null(walk.remarked.chain);
+	/* behind what may drop, and may not */
+	setup();
+	rule_add(rule_in(0), "queue");
+	set_mark_to(rule_in(0), 5);
+	outcome();
+	ck_assert_uint_eq(walk.packet.mark_known & MARK, 0);
 	setup();
 	add_target(rule_in(0), "MARK", 1, &other, sizeof(other));
 	outcome();

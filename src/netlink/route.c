@@ -44,21 +44,30 @@ static bool is_refusal(int number)
 	return false;
 }
 
-int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
-		    struct nb_error *err)
+/* Begin a question for the route to @address, from one of which @source_bits count. */
+static struct nlmsghdr *ask_for(char *buffer, uint32_t address, uint8_t source_bits)
 {
-	char buffer[256];
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct nb_route found = { 0 };
-	struct nb_netlink_ack ack;
 	struct rtmsg *route;
-	int r;
 
 	request->nlmsg_type = RTM_GETROUTE;
 	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
 	route->rtm_family = AF_INET;
 	route->rtm_dst_len = 32;
+	route->rtm_src_len = source_bits;
 	mnl_attr_put_u32(request, RTA_DST, htonl(address));
+	return request;
+}
+
+int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
+		    struct nb_error *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = ask_for(buffer, address, 0);
+	struct nb_route found = { 0 };
+	struct nb_netlink_ack ack;
+	int r;
+
 	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_route, &found, &ack);
 	if (r < 0 && !is_refusal(r))
 		return nb_netlink_error(err, &ack, r, "look up a route");
@@ -232,16 +241,10 @@ int nb_route_accepts(struct nb_netlink *nl, int ifindex, const struct nb_prefix 
 		     struct nb_error *err)
 {
 	char buffer[256];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct nlmsghdr *request = ask_for(buffer, network->address, 32);
 	struct nb_netlink_ack ack;
-	struct rtmsg *route;
 	int r;
 
-	request->nlmsg_type = RTM_GETROUTE;
-	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
-	route->rtm_family = AF_INET;
-	route->rtm_dst_len = route->rtm_src_len = 32;
-	mnl_attr_put_u32(request, RTA_DST, htonl(network->address));
 	mnl_attr_put_u32(request, RTA_SRC, htonl(neighbour_of(network)));
 	mnl_attr_put_u32(request, RTA_IIF, (uint32_t)ifindex);
 	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, NULL, NULL, &ack);

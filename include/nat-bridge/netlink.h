@@ -44,6 +44,13 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 		   struct nb_netlink_ack *ack);
 
 /*
+ * Send @first and the request that stands directly behind it in one datagram, so that no
+ * process ends between the two; the answer, and the return value, are the second's alone.
+ */
+int nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
+			 struct nb_netlink_ack *ack);
+
+/*
  * Send a ready nfnetlink batch of @length bytes in one datagram and collect
  * the errors. Returns 0 if the kernel committed it; otherwise the first error's negative errno
  * and up to *@ack_count acks in the order of the messages. -EINPROGRESS: it

@@ -210,10 +210,13 @@ static void walk_message(struct walk *walk, const struct nlmsghdr *message)
 	}
 }
 
-int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
-		   int (*callback)(const struct nlmsghdr *message, void *data), void *data,
-		   struct nb_netlink_ack *ack)
+/* @request is the last message of a datagram that begins with @first. */
+static int ask(struct nb_netlink *nl, int bus, const struct nlmsghdr *first,
+	       struct nlmsghdr *request,
+	       int (*callback)(const struct nlmsghdr *message, void *data), void *data,
+	       struct nb_netlink_ack *ack)
 {
+	size_t before = (size_t)((const char *)request - (const char *)first);
 	struct mnl_socket *socket = NULL;
 	struct walk walk = {
 		.callback = callback,
@@ -233,7 +236,7 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 	if (!walk.dump)
 		request->nlmsg_flags |= NLM_F_ACK;
 	request->nlmsg_seq = walk.sequence = nb_netlink_sequences(nl, 1);
-	if (mnl_socket_sendto(socket, request, request->nlmsg_len) < 0)
+	if (mnl_socket_sendto(socket, first, before + request->nlmsg_len) < 0)
 		return -errno;
 
 	while (!walk.done) {
@@ -249,6 +252,24 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 	if (walk.result == 0 && walk.interrupted)
 		return -EINTR;
 	return walk.result;
+}
+
+int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
+		   int (*callback)(const struct nlmsghdr *message, void *data), void *data,
+		   struct nb_netlink_ack *ack)
+{
+	return ask(nl, bus, request, request, callback, data, ack);
+}
+
+int nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
+			 struct nb_netlink_ack *ack)
+{
+	struct nlmsghdr *second = mnl_nlmsg_get_payload_tail(first);
+
+	/* its answer, which has another sequence, is skipped */
+	first->nlmsg_flags |= NLM_F_REQUEST;
+	first->nlmsg_seq = nb_netlink_sequences(nl, 1);
+	return ask(nl, bus, first, second, NULL, NULL, ack);
 }
 
 /* One datagram holds the whole batch: the send buffer must take it. */

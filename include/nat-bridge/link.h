@@ -16,6 +16,15 @@
 #define NB_TAG_MASK	UINT32_C(0xffff0000)
 #define NB_TAG_PREVIOUS UINT32_C(0x0000ffff)
 
+/* Our filter at the device's ingress (see ingress.h). */
+struct nb_ingress {
+	uint32_t priority; /* 0: there is none */
+	uint32_t handle;
+	bool current;	/* this version made it, for the mark that is configured */
+	bool own_qdisc; /* the qdisc is ours, too */
+	bool preceded;	/* somebody else's filter is asked first */
+};
+
 struct nb_link {
 	int index;
 	int master;		 /* ifindex, 0 = none */
@@ -25,6 +34,8 @@ struct nb_link {
 	char kind[16]; /* "bridge", "veth", "tun", ... or "" for hardware */
 	uint32_t route_localnet;
 	uint32_t tag;
+	bool clsact; /* it has that qdisc; read, with the next one, by ingress.h */
+	struct nb_ingress ingress;
 };
 
 struct nb_link_list {

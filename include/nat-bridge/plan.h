@@ -52,6 +52,12 @@ struct nb_link_step {
 	bool set_tag;
 };
 
+struct nb_ingress_step {
+	int ifindex;
+	char name[NB_IFNAME_SIZE];
+	struct nb_ingress old; /* to replace, or to detach */
+};
+
 /* One difference between desired and state, for `check`. */
 struct nb_finding {
 	char what[512];
@@ -63,7 +69,9 @@ struct nb_plan {
 	/* in the order in which they are carried out */
 	struct nb_link_step *close; /* tagged devices without a guard: closed at once */
 	size_t close_count;
-	struct nb_op_list first; /* guard, elements, openers */
+	struct nb_op_list first;	/* guard, elements, openers */
+	struct nb_ingress_step *attach; /* filters at ingress */
+	size_t attach_count;
 	struct nb_link_step *enable;
 	size_t enable_count;
 	struct nb_flow_match *started; /* UDP mappings whose older flows must be forgotten */
@@ -72,6 +80,8 @@ struct nb_plan {
 	size_t ended_count;
 	struct nb_link_step *restore;
 	size_t restore_count;
+	struct nb_ingress_step *detach;
+	size_t detach_count;
 	struct nb_op_list second; /* guards that are no longer needed, openers, table */
 
 	struct nb_finding *findings;

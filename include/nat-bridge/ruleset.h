@@ -8,12 +8,13 @@
 
 #include <stdio.h>
 
+#include "nat-bridge/ingress.h"
 #include "nat-bridge/link.h"
 #include "nat-bridge/mapping.h"
 #include "nat-bridge/netlink.h"
 
 #define NB_TABLE_NAME	   "nat-bridge"
-#define NB_SCHEMA	   1
+#define NB_SCHEMA	   2
 #define NB_ELEMENT_COMMENT 128 /* longest comment of an element, with the NUL */
 
 /*
@@ -133,7 +134,12 @@ struct nb_state {
 	struct nb_bridge_list bridges;
 	struct nb_element_list targets;	 /* sorted */
 	struct nb_element_list accepted; /* sorted */
-	struct nb_link_list links;
+	struct nb_link_list
+		links; /* with their filters at ingress, or those of the keys' bridges */
+	/* Can more of them be had? Filled by nb_state_probe_ingress(). */
+	enum nb_ingress_support ingress;
+	int ingress_program;  /* if it is possible: the classifier; closed by nb_state_clear() */
+	char ingress_why[96]; /* if it is not */
 	struct nb_input_chain *chains;
 	size_t chain_count;
 	struct nb_foreign_dnat *dnats; /* only with NB_READ_DNAT */
@@ -151,7 +157,15 @@ struct nb_state {
 int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_list *keys,
 		  unsigned int flags, struct nb_state *ret, struct nb_error *err);
 /* The generation and the devices alone; no table, no elements. */
-int nb_state_read_devices(struct nb_netlink *nl, struct nb_state *ret, struct nb_error *err);
+int nb_state_read_devices(struct nb_netlink *nl, uint32_t mark, struct nb_state *ret,
+			  struct nb_error *err);
+/*
+ * Find out whether filters at ingress can be had, if a device of @bridges or one that is
+ * guarded lacks a current one. Impossible is no failure.
+ */
+int nb_state_probe_ingress(struct nb_netlink *nl, uint32_t mark,
+			   const struct nb_bridge_list *bridges, struct nb_state *state,
+			   struct nb_error *err);
 void nb_state_clear(struct nb_state *state);
 
 /* One change of the ruleset. Pointers are borrowed from the state and the plan. */

@@ -80,10 +80,16 @@ static int compare(struct nb_run *run, struct nb_wanted *wanted, struct findings
 		r = tolerate_idle_guards(run, &state, &desired);
 	if (r == 0) {
 		nb_desired_finish(&desired);
+		r = nb_state_probe_ingress(run->nl, run->config.mark, &desired.bridges, &state,
+					   &run->error);
+	}
+	if (r == 0) {
 		r = nb_plan_make(&desired, &state, true, &plan, &run->warnings, &run->error);
 	}
 	if (r == 0)
 		r = add(run, findings, plan.findings, plan.finding_count);
+	if (r == 0)
+		nb_warn_ingress(run, &desired.bridges, &state);
 	if (r == 0)
 		nb_advise_firewalls(run, &desired.elements, &state.links);
 	nb_plan_clear(&plan);

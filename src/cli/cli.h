@@ -305,6 +305,10 @@ int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inve
 void nb_advise(struct nb_run *run, const struct nb_network *network,
 	       const struct nb_mapping_list *mappings);
 
+/* Say where the guard in nf_tables is the only one that works, or may be. */
+void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
+		     const struct nb_state *state);
+
 /*
  * Warn of what the host's firewalls do to these mappings (sorted by bridge) where no opener
  * helps. Advice alone: what cannot be read is left out.

@@ -106,9 +106,13 @@ void nb_stamp_save(struct nb_run *run, const struct nb_wanted *wanted, uint32_t 
 	close(fd);
 }
 
-/* Every wanted bridge open and tagged, and no other device tagged. */
-static bool devices_agree(const struct nb_link_list *links, const struct nb_bridge_list *bridges)
+/*
+ * Every wanted bridge open, tagged and with its filter at ingress, if such can be had; and no
+ * other device tagged or with a filter of ours.
+ */
+static bool devices_agree(const struct nb_state *devices, const struct nb_bridge_list *bridges)
 {
+	const struct nb_link_list *links = &devices->links;
 	size_t found = 0;
 
 	for (size_t i = 0; i < links->count; i++) {
@@ -116,6 +120,9 @@ static bool devices_agree(const struct nb_link_list *links, const struct nb_brid
 		bool wanted = nb_bridge_find(bridges, link->name) != NULL;
 
 		if (wanted != nb_link_is_tagged(link) || (wanted && link->route_localnet != 1))
+			return false;
+		if (wanted ? !link->ingress.current && devices->ingress != NB_INGRESS_IMPOSSIBLE
+			   : link->ingress.priority != 0)
 			return false;
 		found += wanted;
 	}
@@ -133,11 +140,12 @@ bool nb_stamp_is_current(struct nb_run *run, struct nb_wanted *wanted)
 	    !read_text(path, have, sizeof(have)))
 		return false;
 	/* the wish, as far as it does not depend on what the ruleset holds */
-	if (nb_state_read_devices(run->nl, &devices, &run->error) == 0 &&
-	    nb_wanted_build(run, &devices, &desired, wanted) == 0)
+	if (nb_state_read_devices(run->nl, run->config.mark, &devices, &run->error) == 0 &&
+	    nb_wanted_build(run, &devices, &desired, wanted) == 0 &&
+	    nb_state_probe_ingress(run->nl, run->config.mark, &desired.bridges, &devices,
+				   &run->error) == 0)
 		current = word_stamp(run, wanted, devices.generation, want) &&
-			  strcmp(have, want) == 0 &&
-			  devices_agree(&devices.links, &desired.bridges);
+			  strcmp(have, want) == 0 && devices_agree(&devices, &desired.bridges);
 	nb_desired_clear(&desired);
 	nb_state_clear(&devices);
 	return current;

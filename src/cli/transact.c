@@ -39,6 +39,10 @@ static int attempt_plan(struct nb_run *run, const struct nb_goal *goal, struct a
 		r = goal->build(run, &attempt->state, &attempt->desired, goal->data);
 	if (r == 0) {
 		nb_desired_finish(&attempt->desired);
+		r = nb_state_probe_ingress(run->nl, run->config.mark, &attempt->desired.bridges,
+					   &attempt->state, &run->error);
+	}
+	if (r == 0) {
 		r = nb_plan_make(&attempt->desired, &attempt->state, false, &attempt->plan,
 				 &run->warnings, &run->error);
 	}

@@ -50,6 +50,56 @@ static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, si
 	return 0;
 }
 
+/*
+ * Filters at ingress. Where one cannot be had the guard in nf_tables is all there is: a
+ * word, and no failure.
+ */
+static int attach(struct nb_netlink *nl, const struct nb_plan *plan, const struct nb_state *state,
+		  uint32_t mark, struct nb_outcome *outcome, struct nb_warnings *warnings,
+		  struct nb_error *err)
+{
+	for (size_t i = 0; i < plan->attach_count; i++) {
+		const struct nb_ingress_step *step = &plan->attach[i];
+		struct nb_netlink_ack ack;
+		int r = nb_ingress_attach(nl, step->ifindex, &step->old, state->ingress_program,
+					  mark, &ack);
+		char what[96];
+
+		if (r == -ENODEV)
+			memcpy(outcome->vanished, step->name, sizeof(step->name));
+		else if (r == 0)
+			outcome->changed = true;
+		if (r == 0 || r == -ENODEV)
+			continue;
+		snprintf(what, sizeof(what), "attach the ingress filter of %s", step->name);
+		r = nb_netlink_error(err, &ack, r, what);
+		if (!nb_ingress_is_impossible(r))
+			return r;
+		nb_warn(warnings, "guard of %s: nftables only (%s)", step->name, err->message);
+		memset(err, 0, sizeof(*err));
+	}
+	return 0;
+}
+
+static int detach(struct nb_netlink *nl, const struct nb_plan *plan, struct nb_outcome *outcome,
+		  struct nb_error *err)
+{
+	for (size_t i = 0; i < plan->detach_count; i++) {
+		const struct nb_ingress_step *step = &plan->detach[i];
+		struct nb_netlink_ack ack;
+		int r = nb_ingress_detach(nl, step->ifindex, &step->old, &ack);
+
+		if (r < 0) {
+			char what[96];
+
+			snprintf(what, sizeof(what), "detach the ingress filter of %s", step->name);
+			return nb_netlink_error(err, &ack, r, what);
+		}
+		outcome->changed = true;
+	}
+	return 0;
+}
+
 /* One transaction. A lost answer leaves it open whether it happened: read and plan again. */
 static int commit(struct nb_netlink *nl, const struct nb_op_list *ops, uint32_t mark,
 		  uint32_t *generation, struct nb_outcome *outcome, struct nb_error *err)
@@ -81,6 +131,9 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 		if (r < 0)
 			return r;
 	}
+	r = attach(nl, plan, state, mark, outcome, warnings, err);
+	if (r < 0)
+		return r;
 	r = set_links(nl, plan->enable, plan->enable_count, outcome, true, err);
 	if (r < 0)
 		return r;
@@ -95,6 +148,9 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 			return r;
 	}
 	r = set_links(nl, plan->restore, plan->restore_count, outcome, false, err);
+	if (r < 0)
+		return r;
+	r = detach(nl, plan, outcome, err);
 	if (r < 0)
 		return r;
 	if (plan->second.count) {

@@ -8,10 +8,12 @@
  *
  *   close    tagged devices that no guard protects (a flush, a rename)
  *   first    guards and elements in, unwanted elements out, openers
+ *   attach   filters at the ingress of the wanted bridges
  *   enable   route_localnet and tag of the wanted bridges
  *   started  forget UDP flows that are older than their mapping
  *   ended    end the flows of mappings that are gone
  *   restore  route_localnet of bridges that are no longer wanted
+ *   detach   their filters
  *   second   their guards out; after the last one openers and table
  */
 #include <errno.h>
@@ -132,6 +134,24 @@ static void add_link_step(struct planner *p, struct nb_link_step **steps, size_t
 		.tag = tag,
 	};
 	memcpy(grown[*count].name, link->name, sizeof(link->name));
+	(*count)++;
+}
+
+static void add_ingress_step(struct planner *p, struct nb_ingress_step **steps, size_t *count,
+			     const struct nb_link *link)
+{
+	struct nb_ingress_step *grown = realloc(*steps, (*count + 1) * sizeof(*grown));
+
+	if (!grown) {
+		p->failed = true;
+		return;
+	}
+	*steps = grown;
+	grown[*count] = (struct nb_ingress_step){ .ifindex = link->index, .old = link->ingress };
+	memcpy(grown[*count].name, link->name, sizeof(link->name));
+	/* somebody took our filter away: what it was alone in is ours, too */
+	if (link->ingress.priority == 0 && nb_link_is_tagged(link))
+		grown[*count].old.own_qdisc = true;
 	(*count)++;
 }
 
@@ -629,6 +649,37 @@ static void plan_wanted_link(struct planner *p, const struct nb_link *link)
 	add_link_step(p, &plan->enable, &plan->enable_count, link, 1, untagged, tag);
 }
 
+/* The other guard, which a flush of nf_tables leaves; see ingress.h. */
+static void plan_ingress(struct planner *p)
+{
+	const struct nb_state *state = p->state;
+	struct nb_plan *plan = p->plan;
+
+	for (size_t i = 0; i < state->links.count; i++) {
+		const struct nb_link *link = &state->links.items[i];
+		const struct nb_ingress *ingress = &link->ingress;
+
+		if (!nb_bridge_find(&plan->bridges, link->name)) {
+			if (ingress->priority == 0 || state->partial)
+				continue;
+			if (!nb_bridge_find(&state->bridges, link->name))
+				find(p, link->name, "the ingress filter of %s is left over",
+				     link->name);
+			add_ingress_step(p, &plan->detach, &plan->detach_count, link);
+			continue;
+		}
+		if (ingress->current || state->ingress != NB_INGRESS_POSSIBLE ||
+		    !nb_element_list_has_bridge(&plan->elements, link->name))
+			continue;
+		/* of a bridge that is not guarded at all that is said */
+		if (is_guarded(p, link->name))
+			find(p, link->name, "the ingress filter of %s is %s", link->name,
+			     ingress->priority ? "of another version or for another mark"
+					       : "missing");
+		add_ingress_step(p, &plan->attach, &plan->attach_count, link);
+	}
+}
+
 static void plan_links(struct planner *p)
 {
 	const struct nb_state *state = p->state;
@@ -641,8 +692,9 @@ static void plan_links(struct planner *p)
 		uint32_t previous = previous_of(p, link);
 
 		if (tagged && !is_guarded(p, link->name)) {
-			find(p, link->name, "device %s is tagged, but no guard protects it",
-			     link->name);
+			find(p, link->name, "device %s is tagged, but %s", link->name,
+			     link->ingress.current ? "only the filter at its ingress guards it"
+						   : "no guard protects it");
 			add_link_step(p, &plan->close, &plan->close_count, link, previous, true, 0);
 		}
 		if (wanted) {
@@ -720,6 +772,7 @@ int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state,
 		plan_unfinished_flows(&p);
 		plan_openers(&p);
 		plan_links(&p);
+		plan_ingress(&p);
 		plan_second(&p);
 	}
 	ret->guards = p.guards;
@@ -766,18 +819,21 @@ int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_state *state,
 
 bool nb_plan_is_empty(const struct nb_plan *plan)
 {
-	return plan->close_count == 0 && plan->first.count == 0 && plan->enable_count == 0 &&
-	       plan->ended_count == 0 && plan->restore_count == 0 && plan->second.count == 0;
+	return plan->close_count == 0 && plan->first.count == 0 && plan->attach_count == 0 &&
+	       plan->enable_count == 0 && plan->ended_count == 0 && plan->restore_count == 0 &&
+	       plan->detach_count == 0 && plan->second.count == 0;
 }
 
 void nb_plan_clear(struct nb_plan *plan)
 {
 	free(plan->close);
 	free(plan->first.items);
+	free(plan->attach);
 	free(plan->enable);
 	free(plan->started);
 	free(plan->ended);
 	free(plan->restore);
+	free(plan->detach);
 	free(plan->second.items);
 	free(plan->findings);
 	nb_element_list_clear(&plan->elements);

@@ -13,6 +13,27 @@ static void print_links(const struct nb_link_step *steps, size_t count, FILE *ou
 	}
 }
 
+static void print_ingress(const struct nb_ingress_step *steps, size_t count, bool attach, FILE *out)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct nb_ingress *old = &steps[i].old;
+
+		if (attach && !old->priority)
+			fprintf(out, "# tc qdisc add dev %s clsact\n", steps[i].name);
+		fprintf(out,
+			"# tc filter %s dev %s ingress protocol all pref %u handle 0x%x bpf%s\n",
+			!attach		? "del"
+			: old->priority ? "replace"
+					: "add",
+			steps[i].name, old->priority ? old->priority : NB_INGRESS_PRIORITY,
+			old->priority ? old->handle : NB_INGRESS_HANDLE,
+			attach ? " (drops 127.0.0.0/8 without the mark)" : "");
+		if (!attach && old->own_qdisc)
+			fprintf(out, "# tc qdisc del dev %s clsact, unless others use it\n",
+				steps[i].name);
+	}
+}
+
 static void print_flows(const struct nb_flow_match *matches, size_t count, const char *what,
 			FILE *out)
 {
@@ -33,9 +54,11 @@ void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE 
 	}
 	print_links(plan->close, plan->close_count, out);
 	nb_ops_print(&plan->first, mark, now, out);
+	print_ingress(plan->attach, plan->attach_count, true, out);
 	print_links(plan->enable, plan->enable_count, out);
 	print_flows(plan->started, plan->started_count, "forget untranslated flows", out);
 	print_flows(plan->ended, plan->ended_count, "end the flows", out);
 	print_links(plan->restore, plan->restore_count, out);
+	print_ingress(plan->detach, plan->detach_count, false, out);
 	nb_ops_print(&plan->second, mark, now, out);
 }

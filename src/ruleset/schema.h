@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The table of schema 1 as data: what is created, printed and compared. */
+/* The table as data: what is created, printed and compared. */
 #ifndef NAT_BRIDGE_SCHEMA_H
 #define NAT_BRIDGE_SCHEMA_H
 
@@ -51,7 +51,7 @@ extern const size_t nb_schema_set_count;
 /* Does one of the rule's statements look into an anonymous set? */
 bool nb_schema_rule_has_set(const enum nb_statement *statements);
 
-/* "schema 1" */
+/* "schema 2" */
 #define NB_SCHEMA_COMMENT_PREFIX "schema "
 
 #endif

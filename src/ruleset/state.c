@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 #include <arpa/inet.h>
 #include <libnftnl/chain.h>
 #include <libnftnl/common.h>
@@ -141,7 +142,7 @@ struct reader {
 	size_t protocol_count;
 };
 
-/* The table's comment is "schema 1". */
+/* The table's comment is "schema 2". */
 static void read_schema(struct reader *reader, const void *userdata, size_t length)
 {
 	const char *text = nb_userdata_text(userdata, length, NFTNL_UDATA_TABLE_COMMENT);
@@ -373,6 +374,25 @@ out:
 	return r;
 }
 
+static int read_asked_ingress(struct reader *reader, const struct nb_element_list *keys,
+			      struct nb_error *err)
+{
+	struct nb_link_list *links = &reader->state->links;
+	const char *before = "";
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < keys->count; i++) {
+		const char *bridge = keys->items[i].bridge;
+		const struct nb_link *link = nb_link_find(links, bridge);
+
+		if (link && strcmp(bridge, before) != 0)
+			r = nb_ingress_read(reader->nl, &links->items[link - links->items],
+					    reader->structure.mark, err);
+		before = bridge;
+	}
+	return r;
+}
+
 static int dump(struct reader *reader, uint16_t type, uint16_t family, const char *table,
 		int (*callback)(const struct nlmsghdr *, void *), const char *what,
 		struct nb_error *err)
@@ -503,6 +523,9 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 	if (r == 0)
 		r = nb_link_dump(nl, &ret->links, err);
 	if (r == 0)
+		r = ret->partial ? read_asked_ingress(&reader, keys, err)
+				 : nb_ingress_read_all(nl, &ret->links, mark, err);
+	if (r == 0)
 		r = read_generation(nl, &generation, err);
 	nb_foreign_clear(&reader.foreign);
 	if (r < 0)
@@ -525,13 +548,50 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 	return 0;
 }
 
-int nb_state_read_devices(struct nb_netlink *nl, struct nb_state *ret, struct nb_error *err)
+int nb_state_read_devices(struct nb_netlink *nl, uint32_t mark, struct nb_state *ret,
+			  struct nb_error *err)
 {
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
 	r = read_generation(nl, &ret->generation, err);
-	return r < 0 ? r : nb_link_dump(nl, &ret->links, err);
+	if (r == 0)
+		r = nb_link_dump(nl, &ret->links, err);
+	return r < 0 ? r : nb_ingress_read_all(nl, &ret->links, mark, err);
+}
+
+static bool lacks_ingress(const struct nb_bridge_list *bridges, const struct nb_link_list *links)
+{
+	for (size_t i = 0; i < bridges->count; i++) {
+		const struct nb_link *link = nb_link_find(links, bridges->items[i].name);
+
+		if (link && !link->ingress.current)
+			return true;
+	}
+	return false;
+}
+
+int nb_state_probe_ingress(struct nb_netlink *nl, uint32_t mark,
+			   const struct nb_bridge_list *bridges, struct nb_state *state,
+			   struct nb_error *err)
+{
+	int r;
+
+	if (state->ingress != NB_INGRESS_UNASKED ||
+	    (!lacks_ingress(bridges, &state->links) &&
+	     !lacks_ingress(&state->bridges, &state->links)))
+		return 0;
+	r = nb_ingress_probe(nl, mark, state->ingress_why, sizeof(state->ingress_why));
+	if (r >= 0) {
+		state->ingress = NB_INGRESS_POSSIBLE;
+		state->ingress_program = r;
+	} else if (nb_ingress_is_impossible(r)) {
+		state->ingress = NB_INGRESS_IMPOSSIBLE;
+	} else {
+		return nb_error_set(err, NB_STATUS_FAILED, -r, "kernel",
+				    "prepare the ingress filter: %s", state->ingress_why);
+	}
+	return 0;
 }
 
 void nb_state_clear(struct nb_state *state)
@@ -540,6 +600,8 @@ void nb_state_clear(struct nb_state *state)
 	nb_element_list_clear(&state->targets);
 	nb_element_list_clear(&state->accepted);
 	nb_link_list_clear(&state->links);
+	if (state->ingress == NB_INGRESS_POSSIBLE)
+		close(state->ingress_program);
 	for (size_t i = 0; i < state->chain_count; i++) {
 		free(state->chains[i].table);
 		free(state->chains[i].name);

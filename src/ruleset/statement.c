@@ -124,7 +124,7 @@ static void payload(struct builder *b, uint32_t base, uint32_t offset, uint32_t 
 	nftnl_expr_set_u32(e, NFTNL_EXPR_PAYLOAD_DREG, reg);
 }
 
-static struct nftnl_expr *lookup(struct builder *b, const char *set, uint32_t id, uint32_t flags)
+static struct nftnl_expr *lookup(struct builder *b, const char *set, uint32_t id)
 {
 	struct nftnl_expr *e = add(b, "lookup");
 
@@ -133,8 +133,6 @@ static struct nftnl_expr *lookup(struct builder *b, const char *set, uint32_t id
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
 	nftnl_expr_set_str(e, NFTNL_EXPR_LOOKUP_SET, set);
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_SET_ID, id);
-	if (flags)
-		nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_FLAGS, flags);
 	return e;
 }
 
@@ -178,10 +176,10 @@ static void in_loopback(struct builder *b, uint32_t offset)
 	compare_u8(b, LOOPBACK_FIRST_BYTE);
 }
 
-static void device_in_bridges(struct builder *b, uint32_t key, uint32_t flags)
+static void device_in_bridges(struct builder *b, uint32_t key)
 {
 	meta_load(b, key, NFT_REG_1);
-	lookup(b, NB_SET_BRIDGES, NB_SET_ID_BRIDGES, flags);
+	lookup(b, NB_SET_BRIDGES, NB_SET_ID_BRIDGES);
 }
 
 static void l4proto(struct builder *b, uint8_t protocol)
@@ -217,7 +215,7 @@ static void accepted(struct builder *b, uint32_t device, uint32_t address, uint3
 	nftnl_expr_set_u8(e, NFTNL_EXPR_CT_DIR, IP_CT_DIR_ORIGINAL);
 	payload(b, NFT_PAYLOAD_NETWORK_HEADER, address, 4, REG_FIELD_4);
 	payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, port, 2, REG_FIELD_5);
-	lookup(b, NB_SET_ACCEPTED, NB_SET_ID_ACCEPTED, 0);
+	lookup(b, NB_SET_ACCEPTED, NB_SET_ID_ACCEPTED);
 }
 
 static void translate(struct builder *b)
@@ -227,7 +225,7 @@ static void translate(struct builder *b)
 	meta_load(b, NFT_META_IIFNAME, NFT_REG_1);
 	meta_load(b, NFT_META_L4PROTO, REG_FIELD_2);
 	payload(b, NFT_PAYLOAD_TRANSPORT_HEADER, TH_DPORT_OFFSET, 2, REG_FIELD_3);
-	e = lookup(b, NB_SET_TARGETS, NB_SET_ID_TARGETS, 0);
+	e = lookup(b, NB_SET_TARGETS, NB_SET_ID_TARGETS);
 	if (!e)
 		return;
 	nftnl_expr_set_u32(e, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_1);
@@ -287,6 +285,7 @@ static void in_loopback_xt(struct builder *b)
 static void build_one(struct builder *b, enum nb_statement statement)
 {
 	static const char lo[IFNAME_LENGTH] = "lo";
+	static const uint8_t udp = IPPROTO_UDP;
 
 	switch (statement) {
 	case NB_IPV4:
@@ -299,13 +298,10 @@ static void build_one(struct builder *b, enum nb_statement statement)
 		in_loopback(b, IP_SADDR_OFFSET);
 		break;
 	case NB_IIF_MANAGED:
-		device_in_bridges(b, NFT_META_IIFNAME, 0);
-		break;
-	case NB_IIF_UNMANAGED:
-		device_in_bridges(b, NFT_META_IIFNAME, NFT_LOOKUP_F_INV);
+		device_in_bridges(b, NFT_META_IIFNAME);
 		break;
 	case NB_OIF_MANAGED:
-		device_in_bridges(b, NFT_META_OIFNAME, 0);
+		device_in_bridges(b, NFT_META_OIFNAME);
 		break;
 	case NB_IIF_NOT_LO:
 		meta_load(b, NFT_META_IIFNAME, NFT_REG_1);
@@ -322,15 +318,16 @@ static void build_one(struct builder *b, enum nb_statement statement)
 	case NB_L4_TCP:
 		l4proto(b, IPPROTO_TCP);
 		break;
-	case NB_L4_UDP:
-		l4proto(b, IPPROTO_UDP);
+	case NB_L4_NOT_UDP:
+		meta_load(b, NFT_META_L4PROTO, NFT_REG_1);
+		compare(b, NFT_CMP_NEQ, &udp, sizeof(udp));
 		break;
 	case NB_L4_ICMP:
 		l4proto(b, IPPROTO_ICMP);
 		break;
 	case NB_L4_TCP_UDP:
 		meta_load(b, NFT_META_L4PROTO, NFT_REG_1);
-		lookup(b, "__set%d", b->anonymous_set_id, 0);
+		lookup(b, "__set%d", b->anonymous_set_id);
 		break;
 	case NB_ACCEPTED_IN:
 		accepted(b, NFT_META_IIFNAME, IP_DADDR_OFFSET, TH_DPORT_OFFSET);
@@ -373,6 +370,9 @@ static void build_one(struct builder *b, enum nb_statement statement)
 		break;
 	case NB_TRANSLATE:
 		translate(b);
+		break;
+	case NB_JUMP_TRANSLATED:
+		verdict(b, NFT_JUMP, "translated");
 		break;
 	case NB_JUMP_MAPPED:
 		verdict(b, NFT_JUMP, "mapped");
@@ -417,13 +417,12 @@ static const char *const texts[NB_STATEMENT_COUNT] = {
 	[NB_DADDR_LOOPBACK] = "ip daddr 127.0.0.0/8",
 	[NB_SADDR_LOOPBACK] = "ip saddr 127.0.0.0/8",
 	[NB_IIF_MANAGED] = "iifname @bridges",
-	[NB_IIF_UNMANAGED] = "iifname != @bridges",
 	[NB_IIF_NOT_LO] = "iifname != \"lo\"",
 	[NB_OIF_MANAGED] = "oifname @bridges",
 	[NB_FIB_LOCAL] = "fib daddr type local",
 	[NB_FIB_SPOOFED] = "fib saddr . iif oif missing",
 	[NB_L4_TCP] = "meta l4proto tcp",
-	[NB_L4_UDP] = "meta l4proto udp",
+	[NB_L4_NOT_UDP] = "meta l4proto != udp",
 	[NB_L4_ICMP] = "meta l4proto icmp",
 	[NB_L4_TCP_UDP] = "meta l4proto { tcp, udp }",
 	[NB_ACCEPTED_IN] = ACCEPTED_KEY("iifname", "daddr", "dport"),
@@ -438,6 +437,7 @@ static const char *const texts[NB_STATEMENT_COUNT] = {
 	[NB_MARKED_XT] = "ip daddr 127.0.0.0/8 meta mark & %m == %m",
 	[NB_COUNTER] = "counter",
 	[NB_TRANSLATE] = "dnat ip to iifname . meta l4proto . th dport map @targets",
+	[NB_JUMP_TRANSLATED] = "jump translated",
 	[NB_JUMP_MAPPED] = "jump mapped",
 	[NB_JUMP_ANSWERS] = "jump answers",
 	[NB_ACCEPT] = "accept",

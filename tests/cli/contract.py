@@ -1018,7 +1018,7 @@ def _():
 @case("a newer schema in the kernel is left alone")
 def _():
     lab.good("add", "br-app", "8088")
-    table = lab.ruleset().replace('comment "schema 1"', 'comment "schema 2"')
+    table = lab.ruleset().replace('comment "schema 2"', 'comment "schema 3"')
     sh("nft delete table inet nat-bridge")
     subprocess.run(["nft", "-f", "-"], input=table, text=True, check=True)
     for words in (("add", "br-app", "8089"), ("remove", "br-app", "8088"), ("apply",),

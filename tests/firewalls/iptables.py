@@ -221,28 +221,28 @@ def load():
 
 
 NATIVE = [
-    ("`nft -f` with `flush ruleset`", True, load),
-    ("`nft flush chain`", False, lambda: host.sh(
+    ("`nft -f` with `flush ruleset`", load),
+    ("`nft flush chain`", lambda: host.sh(
         f"nft 'flush chain inet filter input; add rule inet filter input udp dport {lab.sentinel} "
         "accept'")),
-    ("`nft insert rule` of a drop", False,
+    ("`nft insert rule` of a drop",
      lambda: host.sh("nft insert rule inet filter input iifname br-app meta l4proto tcp counter drop")),
-    ("a chain more, between two", False, lambda: host.sh(
+    ("a chain more, between two", lambda: host.sh(
         f"nft 'add table ip late; add chain ip late input {{ type filter hook input priority 5; "
         f"policy drop; }}; add rule ip late input udp dport {lab.sentinel} accept'")),
-    ("`nft list ruleset`, `nft -f` of it", True, lambda: host.sh(
+    ("`nft list ruleset`, `nft -f` of it", lambda: host.sh(
         "(echo flush ruleset; nft list ruleset) >/run/all && nft -f /run/all")),
 ]
 
 
-def native(name, exposed, work):
+def native(name, work):
     if "list" in name and NFT < "nft 1":
         skip(f"{NFT} cannot load what it lists: a map to an address and a port", kernel=True)
     without = loaded()
     expect_eq(without, "dropped", "control: a plain DNAT is dropped")
     host.add()
     expect_eq(host.dial(), "reached", "mapped")
-    host.event(name, work, exposed=exposed, without=without)
+    host.event(name, work, without=without)
 
 
 table_cases([("nft: " + row[0],) + row for row in NATIVE], native)

@@ -192,22 +192,16 @@ class Host:
 
     # -- events
 
-    def event(self, name, work, exposed=False, silent=False, without=None, then=("reached",),
+    def event(self, name, work, silent=False, without=None, then=("reached",),
               warned=None):
         """Do @work() to the firewall while our mapping is live, then one apply. A row of the
-        table. @exposed: the event itself takes our table away, which nobody can prevent (a raw
-        frame may get through until the apply). @silent: until then nothing arrives at all.
-        @warned: the mapping does not work then, and a warning must match."""
+        table. @silent: until then nothing arrives at all. @warned: the mapping does not work then, and a warning must match."""
         lab = self.lab
         if not silent:
             lab.closed(f"{name}: before")
-        if exposed:
-            work()
-        else:
-            lab.flooded(work, name)
+        lab.flooded(work, name)
         after = self.dial()
-        lab.flooded(lambda: lab.good("apply"), f"{name}: apply") if not exposed \
-            else lab.good("apply")
+        lab.flooded(lambda: lab.good("apply"), f"{name}: apply")
         applied = self.dial()
         row = (self.firewall, name, without or "", after, applied)
         self.rows.append(row)

@@ -186,7 +186,7 @@ def enter(script, containers=True, needs=("nft", "ip")):
     program = os.environ.get("NAT_BRIDGE")
     if not program or not os.access(program, os.X_OK):
         bail("NAT_BRIDGE must name the program under test")
-    missing = [tool for tool in ("unshare",) + tuple(needs) if not shutil.which(tool)]
+    missing = [tool for tool in ("unshare", "tc") + tuple(needs) if not shutil.which(tool)]
     reason = None
     if missing:
         reason = "missing: " + " ".join(missing)
@@ -730,9 +730,18 @@ class Lab:
     def links(self):
         return {d: (self.conf(d, "route_localnet"), self.conf(d, "tag")) for d in self.devices()}
 
+    @staticmethod
+    def ingress():
+        """Devices with qdisc clsact, and the names of the filters at their ingress."""
+        devices = [qdisc["dev"] for qdisc in json.loads(sh("tc -j qdisc show") or "[]")
+                   if qdisc["kind"] == "clsact"]
+        return {device: [item["options"].get("bpf_name")
+                         for item in json.loads(sh(f"tc -j filter show dev {device} ingress"))
+                         if "options" in item] for device in devices}
+
     def snapshot(self, directory=None):
         return {"ruleset": self.ruleset(), "generation": generation(),
-                "files": self.files(directory), "links": self.links()}
+                "files": self.files(directory), "links": self.links(), "ingress": self.ingress()}
 
     @staticmethod
     def same(before, after, what="state", but=()):
@@ -752,6 +761,8 @@ class Lab:
                 self.set_conf(device, "route_localnet", 0)
             if self.conf(device, "tag"):
                 self.set_conf(device, "tag", 0)
+        for device in self.ingress():
+            sh(f"tc qdisc del dev {device} clsact")
         shutil.rmtree(self.rules, ignore_errors=True)
         try:
             os.unlink(self.config)

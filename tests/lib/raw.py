@@ -5,6 +5,12 @@
 raw.py DEVICE GATEWAY-MAC KIND SOURCE:PORT DESTINATION:PORT [OPTION...]
   KIND  udp or syn
   --text TEXT    the datagram (hello)
+  --options HEX  of the IPv4 header, padded to words
+  --final A      the checksum is for this destination (a source route's last)
+  --fragment     as two fragments
+  --vlan ID      a tag (802.1Q) around it; again for another around that. ID/ad: 802.1ad
+  --cut N        only the first N bytes of the packet
+  --mark N       the socket's mark
   --count N      send it N times (1)
   --wait S       look for an answer this long (0; the frame is sent again meanwhile)
   --flood        send until killed; prints the pid and goes to the background
@@ -35,7 +41,7 @@ def parse_address(text):
     return socket.inet_aton(host), int(port)
 
 
-def packet(kind, source, destination, text):
+def packet(kind, source, destination, text, options=b"", final=None):
     (saddr, sport), (daddr, dport) = source, destination
     if kind == "udp":
         length = 8 + len(text)
@@ -44,13 +50,25 @@ def packet(kind, source, destination, text):
     else:
         number, at = socket.IPPROTO_TCP, 16
         body = struct.pack("!HHIIBBHHH", sport, dport, 1000, 0, 5 << 4, 2, 65535, 0, 0)
-    pseudo = saddr + daddr + struct.pack("!BBH", 0, number, len(body))
+    pseudo = saddr + (final or daddr) + struct.pack("!BBH", 0, number, len(body))
     total = checksum(pseudo + body) or 0xFFFF
     body = body[:at] + struct.pack("!H", total) + body[at + 2:]
-    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(body), os.getpid() & 0xFFFF, 0, 64,
-                       number, 0, saddr, daddr)
-    head = head[:10] + struct.pack("!H", checksum(head)) + head[12:]
-    return head + body
+    return header(len(body), number, saddr, daddr, 0, options) + body
+
+
+def header(length, number, saddr, daddr, fragment, options=b""):
+    options += b"\0" * (-len(options) % 4)
+    size = 20 + len(options)
+    head = struct.pack("!BBHHHBBH4s4s", 0x40 | size // 4, 0, size + length, os.getpid() & 0xFFFF,
+                       fragment, 64, number, 0, saddr, daddr) + options
+    return head[:10] + struct.pack("!H", checksum(head)) + head[12:]
+
+
+def fragments(packet_):
+    """The first 8 bytes behind the header, and the rest."""
+    number, saddr, daddr, body = packet_[9], packet_[12:16], packet_[16:20], packet_[20:]
+    return [header(8, number, saddr, daddr, 0x2000) + body[:8],
+            header(len(body) - 8, number, saddr, daddr, 1) + body[8:]]
 
 
 def verdict(frame, kind, source, destination):
@@ -99,6 +117,7 @@ def main():
     device, gateway, kind, source, destination = sys.argv[1:6]
     options = sys.argv[6:]
     text, count, wait, endless = "hello", 1, 0.0, False
+    ip_options, final, split, cut, mark, tags = b"", None, False, None, 0, b""
     while options:
         word = options.pop(0)
         if word == "--flood":
@@ -107,6 +126,19 @@ def main():
             text = options.pop(0)
         elif word == "--count":
             count = int(options.pop(0))
+        elif word == "--options":
+            ip_options = bytes.fromhex(options.pop(0))
+        elif word == "--final":
+            final = socket.inet_aton(options.pop(0))
+        elif word == "--fragment":
+            split = True
+        elif word == "--cut":
+            cut = int(options.pop(0))
+        elif word == "--mark":
+            mark = int(options.pop(0), 0)
+        elif word == "--vlan":
+            number, _, kind_of_tag = options.pop(0).partition("/")
+            tags = struct.pack("!HH", 0x88A8 if kind_of_tag else 0x8100, int(number)) + tags
         elif word == "--wait":
             wait = float(options.pop(0))
         else:
@@ -115,12 +147,17 @@ def main():
     sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3))
     sock.bind((device, 3))
     mine = sock.getsockname()[4]
-    frame = bytes.fromhex(gateway.replace(":", "")) + mine + b"\x08\x00"
-    frame += packet(kind, source, destination, text.encode())
+    if mark:
+        sock.setsockopt(socket.SOL_SOCKET, 36, mark)
+    whole = packet(kind, source, destination, text.encode(), ip_options, final)
+    frames = [bytes.fromhex(gateway.replace(":", "")) + mine + tags + b"\x08\x00" + part[:cut]
+              for part in (fragments(whole) if split else [whole])]
+    frame = frames[0]
     if endless:
         flood(sock, frame)
     for _ in range(count):
-        sock.send(frame)
+        for frame in frames:
+            sock.send(frame)
     if not wait:
         print("sent")
         return

@@ -126,7 +126,11 @@ for bridge_nf in $(bridge_nf_values); do
 done
 set_bridge_nf "$(bridge_nf_values | cut -d' ' -f1)"
 
-# --- There are two guards. Each holds alone ---
+# --- There are two guards in nf_tables. Each holds alone; ingress.sh is about the third ---
+
+must tc filter del dev $BR ingress
+is "without the filter at ingress nothing passes either" "$(raw_frames 4115 0.3 | xargs)" \
+	"timeout timeout timeout timeout"
 
 dropped_by()
 {
@@ -200,7 +204,7 @@ ok "apply mends the emptied chain" nb apply
 ok "another bridge maps the same port and target" nb add $BR2 5353/udp
 is "its own flows work" "$(reach c3 udp:$GW2:5353)" answered
 is "a managed bridge cannot inject into another's flow" "$(inject c3 $BR2 managed)" 0
-must delete_rule inet nat-bridge spoofed udp
+must delete_rule inet nat-bridge translated fib
 is "control: without our rule it can" "$(inject c3 $BR2 managed-control)" 20
 ok "apply mends the deleted rule" nb apply
 is "the flows never suffered" "$(ask flow ping 3) $(ask stream ping 3)" "answered answered"

@@ -19,7 +19,7 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/rtnetlink.h>
 
-#include "fake_nft.h"
+#include "fake_tc.h"
 #include "nat-bridge/flow.h"
 #include "nat-bridge/ruleset.h"
 #include "unit.h"
@@ -167,6 +167,8 @@ static int fail_batch(const char *batch, size_t length, struct nb_netlink_ack *a
 int __wrap_nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 			  int (*callback)(const struct nlmsghdr *message, void *data), void *data,
 			  struct nb_netlink_ack *ack);
+int __wrap_nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
+				struct nb_netlink_ack *ack);
 int __wrap_nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t length, uint32_t last,
 			     struct nb_netlink_ack *acks, size_t *ack_count);
 int __wrap_nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size_t count,
@@ -332,11 +334,36 @@ int __wrap_nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *reque
 		memset(ack, 0, sizeof(*ack));
 	if (bus == NETLINK_ROUTE && request->nlmsg_type == RTM_SETLINK)
 		return set_link(request, r);
+	if (bus == NETLINK_ROUTE && fake_tc_is_request(request)) {
+		const struct tcmsg *tc = mnl_nlmsg_get_payload(request);
+		const char *label = fake_tc_label(request);
+
+		if (label)
+			note("%s %d; ", label, tc->tcm_ifindex);
+		return r < 0 ? r : fake_tc_answer(request, callback, data);
+	}
 	if (r < 0 && !fake.half_dump)
 		return r;
 	number = bus == NETLINK_ROUTE ? answer_links(callback, data)
 				      : fake_answer(request, callback, data);
 	return r < 0 ? r : number;
+}
+
+int __wrap_nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
+				struct nb_netlink_ack *ack)
+{
+	const struct nlmsghdr *second = mnl_nlmsg_get_payload_tail(first);
+	const struct tcmsg *tc = mnl_nlmsg_get_payload(first);
+	int r = begin();
+
+	(void)nl;
+	ck_assert_int_eq(bus, NETLINK_ROUTE);
+	memset(ack, 0, sizeof(*ack));
+	note("%s,%s %d; ", fake_tc_label(first), fake_tc_label(second), tc->tcm_ifindex);
+	if (r < 0)
+		return r;
+	(void)fake_tc_answer(first, NULL, NULL);
+	return fake_tc_answer(second, NULL, NULL);
 }
 
 /* What a test puts there */

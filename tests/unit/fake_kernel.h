@@ -3,8 +3,8 @@
  * A kernel in memory. It takes our batches, answers our dumps with what they
  * made, keeps devices, and fails where a test says so.
  *
- * Link with -Wl,--wrap= of nb_netlink_ask, nb_netlink_commit, nb_flow_end and
- * nb_flow_free_untranslated. One for each process: the wrapped functions have no
+ * Link with -Wl,--wrap= of nb_netlink_ask, nb_netlink_commit, nb_flow_end,
+ * nb_flow_free_untranslated and nb_ingress_load. One for each process: the wrapped functions have no
  * room for a pointer to it, and Check runs each test in a process of its own.
  */
 #ifndef NAT_BRIDGE_FAKE_KERNEL_H
@@ -18,10 +18,24 @@
 
 struct fake_object;
 
+/* What stands at the ingress of a device. */
+struct fake_ingress {
+	bool clsact;
+	uint32_t foreign; /* priority of somebody else's filter, 0: none */
+	uint32_t foreign_egress;
+	uint32_t priority; /* of ours */
+	uint32_t handle;
+	char name[64]; /* "" : it has none */
+};
+
 struct fake_kernel {
 	uint32_t generation;
 	struct nb_link links[FAKE_LINKS];
 	size_t link_count;
+	struct fake_ingress ingress[FAKE_LINKS]; /* of the link with that place */
+	bool bpf;				 /* classifiers can be loaded */
+	int no_clsact;				 /* the errno with which that qdisc is refused */
+	int no_filter;				 /* and filters */
 	struct fake_object *objects;
 	size_t object_count;
 	size_t object_capacity;
@@ -57,6 +71,7 @@ extern struct fake_kernel fake;
 void fake_reset(void);
 struct nb_link *fake_add_link(const char *name, int index, uint32_t route_localnet, uint32_t tag);
 struct nb_link *fake_find_link(const char *name);
+struct fake_ingress *fake_find_ingress(const char *name);
 
 /* Somebody else's things. @flags NFT_TABLE_F_*; a chain with @type NULL has no hook. */
 void fake_add_table(uint8_t family, const char *name, uint32_t flags, const char *comment);

@@ -176,6 +176,8 @@ int __wrap_nb_netlink_ask(struct nb_netlink *netlink, int bus, struct nlmsghdr *
 	} else if (bus == NETLINK_ROUTE && request->nlmsg_type == RTM_GETROUTE) {
 		note("route; ");
 		answer = answer_route;
+	} else if (bus == NETLINK_ROUTE && request->nlmsg_type == RTM_GETQDISC) {
+		note("qdiscs; ");
 	} else if (bus == NETLINK_ROUTE) {
 		ck_assert_uint_eq(request->nlmsg_type, RTM_GETLINK);
 		note("links; ");

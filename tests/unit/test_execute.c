@@ -354,7 +354,7 @@ START_TEST(generations_of_a_reading)
 	script.generations = same;
 	script.generation_count = 2;
 	ck_assert_int_eq(nb_state_read(nl, MARK, NULL, 0, &state, &err), 0);
-	ck_assert_str_eq(script.log, "generation; dump; dump; links; generation; ");
+	ck_assert_str_eq(script.log, "generation; dump; dump; links; qdiscs; generation; ");
 	ck_assert_uint_eq(state.generation, 5);
 	nb_state_clear(&state);
 

@@ -24,7 +24,7 @@ START_TEST(empty_kernel)
 	ck_assert_uint_eq(state.links.count, 2);
 	ck_assert_uint_eq(state.bridges.count + state.targets.count + state.chain_count, 0);
 	nb_state_clear(&state);
-	ck_assert_int_eq(nb_state_read_devices(nl, &state, &err), 0);
+	ck_assert_int_eq(nb_state_read_devices(nl, MARK, &state, &err), 0);
 	ck_assert_uint_eq(state.generation, fake.generation);
 	ck_assert_uint_eq(state.links.count, 2);
 	tear_down();
@@ -426,7 +426,7 @@ START_TEST(kernels_without_nf_tables)
 		ck_assert_ptr_nonnull(strstr(err.message, "modprobe nf_tables"));
 		nb_state_clear(&state);
 		fake.exchanges = 0;
-		ck_assert_int_eq(nb_state_read_devices(nl, &state, &err), -EPROTONOSUPPORT);
+		ck_assert_int_eq(nb_state_read_devices(nl, MARK, &state, &err), -EPROTONOSUPPORT);
 	}
 	/* generation 0 would switch the kernel's check off */
 	fake.fail_at = 0;

@@ -238,7 +238,7 @@ END_TEST
 /* The mark of the configuration counts, not the default. */
 START_TEST(another_mark)
 {
-	EXPECT("rule 1 of chain mapped differs", .mark = 0x20000000);
+	EXPECT("rule 1 of chain translated differs", .mark = 0x20000000);
 }
 END_TEST
 

@@ -28,8 +28,9 @@ static void last_rule_gone(void)
 
 static void chain_emptied(void)
 {
-	fake_delete_rule(NFPROTO_INET, NB_TABLE_NAME, "spoofed", 0);
-	fake_delete_rule(NFPROTO_INET, NB_TABLE_NAME, "spoofed", 0);
+	fake_delete_rule(NFPROTO_INET, NB_TABLE_NAME, "translated", 0);
+	fake_delete_rule(NFPROTO_INET, NB_TABLE_NAME, "translated", 0);
+	fake_delete_rule(NFPROTO_INET, NB_TABLE_NAME, "translated", 0);
 }
 
 static void rule_added(void)
@@ -122,7 +123,7 @@ START_TEST(each_damage_has_its_words)
 	} rows[] = {
 		{ rule_gone, "rule 1 of chain guard differs" },
 		{ last_rule_gone, "chain answers lacks 1 of its 5 rules" },
-		{ chain_emptied, "chain spoofed lacks 2 of its 2 rules" },
+		{ chain_emptied, "chain translated lacks 3 of its 3 rules" },
 		{ rule_added, "chain unmark has a rule too many" },
 		{ rule_unreadable, "it has a rule that is not ours and cannot be read" },
 		{ rule_before, "rule 1 of chain guard differs" },
@@ -159,7 +160,7 @@ START_TEST(another_mark_is_damage)
 	fake.exchanges = 0;
 	ck_assert_int_eq(nb_state_read(nl, 0x100, NULL, 0, &state, &err), 0);
 	ck_assert_int_eq(state.table, NB_TABLE_DAMAGED);
-	ck_assert_str_eq(state.damage, "rule 1 of chain mapped differs");
+	ck_assert_str_eq(state.damage, "rule 1 of chain translated differs");
 	tear_down();
 }
 END_TEST
@@ -172,12 +173,12 @@ START_TEST(schema_versions)
 		enum nb_table_state table;
 		const char *words;
 	} rows[] = {
-		{ "schema 0", 0, NB_TABLE_OLDER, "it has schema 0, this is 1" },
-		{ "schema 2", 0, NB_TABLE_NEWER, "it has schema 2, this is 1" },
-		{ "schema 4294967295", 0, NB_TABLE_NEWER, "it has schema 4294967295, this is 1" },
-		{ "schema 1", 0, NB_TABLE_DAMAGED, "set bridges is missing" },
-		{ "schema 1", NFT_TABLE_F_DORMANT, NB_TABLE_DAMAGED, "it is dormant" },
-		{ "schema 1x", 0, NB_TABLE_DAMAGED, "the schema comment is missing" },
+		{ "schema 1", 0, NB_TABLE_OLDER, "it has schema 1, this is 2" },
+		{ "schema 3", 0, NB_TABLE_NEWER, "it has schema 3, this is 2" },
+		{ "schema 4294967295", 0, NB_TABLE_NEWER, "it has schema 4294967295, this is 2" },
+		{ "schema 2", 0, NB_TABLE_DAMAGED, "set bridges is missing" },
+		{ "schema 2", NFT_TABLE_F_DORMANT, NB_TABLE_DAMAGED, "it is dormant" },
+		{ "schema 2x", 0, NB_TABLE_DAMAGED, "the schema comment is missing" },
 		{ "schema ", 0, NB_TABLE_DAMAGED, "the schema comment is missing" },
 		{ "schema", 0, NB_TABLE_DAMAGED, "the schema comment is missing" },
 		{ "mine", 0, NB_TABLE_DAMAGED, "the schema comment is missing" },

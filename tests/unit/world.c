@@ -163,6 +163,15 @@ static void section(struct text *text, const char *name)
 	say(text, "%s%s", text->used ? " | " : "", name);
 }
 
+static void say_ingress(struct text *text, const char *name, const struct nb_ingress_step *steps,
+			size_t count)
+{
+	if (count)
+		section(text, name);
+	for (size_t i = 0; i < count; i++)
+		say(text, " %s", steps[i].name);
+}
+
 static void say_links(struct text *text, const char *name, const struct nb_link_step *steps,
 		      size_t count)
 {
@@ -234,10 +243,12 @@ const char *plan_text(const struct nb_plan *plan, char *buffer, size_t size)
 	buffer[0] = '\0';
 	say_links(&text, "close", plan->close, plan->close_count);
 	say_ops(&text, "first", &plan->first);
+	say_ingress(&text, "attach", plan->attach, plan->attach_count);
 	say_links(&text, "enable", plan->enable, plan->enable_count);
 	say_flows(&text, "started", plan->started, plan->started_count);
 	say_flows(&text, "ended", plan->ended, plan->ended_count);
 	say_links(&text, "restore", plan->restore, plan->restore_count);
+	say_ingress(&text, "detach", plan->detach, plan->detach_count);
 	say_ops(&text, "second", &plan->second);
 	return buffer;
 }

@@ -36,9 +36,8 @@ static _Noreturn void die(const char *what)
 	exit(1);
 }
 
-static unsigned short checksum(const void *data, size_t length)
+static unsigned short checksum(const unsigned char *bytes, size_t length)
 {
-	const unsigned char *bytes = data;
 	unsigned int sum = 0;
 
 	for (size_t i = 0; i < length; i += 2)
@@ -63,10 +62,11 @@ static void write_frame(unsigned char *frame, const unsigned char *mac, const ch
 		.daddr = htonl(INADDR_LOOPBACK),
 	};
 
-	ip.check = checksum(&ip, sizeof(ip));
 	memcpy(ethernet.ether_dhost, mac, 6);
 	ethernet.ether_shost[0] = 2;
 	memcpy(frame, &ethernet, sizeof(ethernet));
+	memcpy(frame + sizeof(ethernet), &ip, sizeof(ip));
+	ip.check = checksum(frame + sizeof(ethernet), sizeof(ip));
 	memcpy(frame + sizeof(ethernet), &ip, sizeof(ip));
 	memcpy(frame + sizeof(ethernet) + sizeof(ip), &udp, sizeof(udp));
 }
@@ -100,7 +100,8 @@ int main(int argc, char **argv)
 	setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on));
 	memset(messages, 0, sizeof(messages));
 	for (int i = 0; i < BURST; i++) {
-		write_frame(frames[i], mac, argv[3], (unsigned short)atoi(argv[4 + i % (argc - 4)]));
+		write_frame(frames[i], mac, argv[3],
+			    (unsigned short)atoi(argv[4 + i % (argc - 4)]));
 		vectors[i] = (struct iovec){ .iov_base = frames[i], .iov_len = SIZE };
 		messages[i].msg_hdr.msg_iov = &vectors[i];
 		messages[i].msg_hdr.msg_iovlen = 1;

@@ -76,6 +76,13 @@ void nb_engine_container_clear(struct nb_engine_container *container);
 int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_places *places,
 			     uint8_t protocol, uint16_t port, char *ret_name);
 
+/*
+ * A descriptor that becomes readable when networks of @engine change, or containers join and
+ * leave them; what is read from it means nothing more, and its end is that of the engine.
+ * -errno: the engine does not answer, or (-EOPNOTSUPP) does not tell.
+ */
+int nb_engine_listen(enum nb_engine engine, const struct nb_engine_places *places);
+
 /* The first network of that name, or NULL. A second of the same name follows it. */
 const struct nb_engine_network *nb_engine_find(const struct nb_engine_answer *answer,
 					       const char *name);

@@ -225,3 +225,13 @@ int nb_engine_socket_parse(const char *address, const char **ret_path, char *why
 		 address);
 	return -EINVAL;
 }
+
+int nb_engine_listen(enum nb_engine engine, const struct nb_engine_places *places)
+{
+	/* {"type":["network"]}; Podman has no such events, its bridges and files tell */
+	if (engine != NB_ENGINE_DOCKER)
+		return -EOPNOTSUPP;
+	return nb_http_stream(nb_docker_socket(places),
+			      "/events?filters=%7B%22type%22%3A%5B%22network%22%5D%7D",
+			      NB_ENGINE_WAIT_MS);
+}

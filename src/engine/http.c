@@ -320,20 +320,24 @@ static void explain(int number, const char *path, int wait_ms, char *why, size_t
 	}
 }
 
+static int request(struct talk *talk, const char *path, const char *target)
+{
+	char text[512];
+	int r = connect_to(talk, path);
+
+	snprintf(text, sizeof(text),
+		 "GET %s HTTP/1.0\r\nHost: localhost\r\nUser-Agent: nat-bridge/" NB_VERSION "\r\n"
+		 "Accept: application/json\r\n\r\n",
+		 target);
+	return r < 0 ? r : send_all(talk, text);
+}
+
 int nb_http_get(const char *path, const char *target, int wait_ms, struct nb_http_answer *ret,
 		char *why, size_t why_size)
 {
 	struct talk talk = { .fd = -1, .deadline = monotonic_ms() + wait_ms };
-	char request[512];
-	int r;
+	int r = request(&talk, path, target);
 
-	snprintf(request, sizeof(request),
-		 "GET %s HTTP/1.0\r\nHost: localhost\r\nUser-Agent: nat-bridge/" NB_VERSION "\r\n"
-		 "Accept: application/json\r\n\r\n",
-		 target);
-	r = connect_to(&talk, path);
-	if (r == 0)
-		r = send_all(&talk, request);
 	if (r == 0)
 		r = read_answer(&talk, ret);
 	if (talk.fd >= 0)
@@ -341,6 +345,18 @@ int nb_http_get(const char *path, const char *target, int wait_ms, struct nb_htt
 	free(talk.data);
 	if (r < 0 && r != -ENOMEM)
 		explain(r, path, wait_ms, why, why_size);
+	return r;
+}
+
+int nb_http_stream(const char *path, const char *target, int wait_ms)
+{
+	struct talk talk = { .fd = -1, .deadline = monotonic_ms() + wait_ms };
+	int r = request(&talk, path, target);
+
+	if (r == 0)
+		return talk.fd;
+	if (talk.fd >= 0)
+		close(talk.fd);
 	return r;
 }
 

@@ -24,6 +24,11 @@ struct nb_http_answer {
  */
 int nb_http_get(const char *path, const char *target, int wait_ms, struct nb_http_answer *ret,
 		char *why, size_t why_size);
+/*
+ * The same for an answer that does not end: a descriptor to read from, which the caller closes, or
+ * -errno. What comes is not interpreted.
+ */
+int nb_http_stream(const char *path, const char *target, int wait_ms);
 void nb_http_answer_clear(struct nb_http_answer *answer);
 
 #endif

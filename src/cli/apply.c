@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "apply.h"
 #include "stamp.h"
 
 /* Commands that were killed left their staged files; what they meant is settled now. */
@@ -31,20 +32,14 @@ static void warn_left_out(struct nb_run *run, const struct nb_wanted *wanted, in
 	}
 }
 
-struct application {
-	struct nb_wanted wanted;
-	struct nb_mapping_list removed; /* live, and asked for by nothing any more, */
-	struct nb_element_list were;	/* as the kernel had it; parallel */
-};
-
-static void clear_removed(struct application *application)
+static void clear_removed(struct nb_application *application)
 {
 	nb_mapping_list_clear(&application->removed);
 	nb_element_list_clear(&application->were);
 }
 
 /* What the element was a mapping of, as far as the kernel knows. */
-static int append_removed(struct application *application, const struct nb_state *state,
+static int append_removed(struct nb_application *application, const struct nb_state *state,
 			  const struct nb_element *element)
 {
 	const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
@@ -70,8 +65,12 @@ static int append_removed(struct application *application, const struct nb_state
 static int build(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
 		 void *data)
 {
-	struct application *application = data;
+	struct nb_application *application = data;
 	int r = nb_wanted_build(run, state, desired, &application->wanted);
+
+	if (!application->read)
+		application->found = state->table != NB_TABLE_ABSENT;
+	application->read = true;
 
 	if (r == 0)
 		r = nb_wanted_require_bridges(run, &application->wanted);
@@ -90,7 +89,7 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	return r;
 }
 
-static int report_removed(struct nb_run *run, const struct application *application,
+static int report_removed(struct nb_run *run, const struct nb_application *application,
 			  struct nb_report *report)
 {
 	for (size_t i = 0; i < application->removed.count; i++) {
@@ -104,48 +103,72 @@ static int report_removed(struct nb_run *run, const struct application *applicat
 	return 0;
 }
 
-int nb_command_apply(struct nb_run *run)
+int nb_apply(struct nb_run *run, struct nb_application *application)
 {
-	struct application application = { .wanted.keep_going = run->options.keep_going };
-	const struct nb_goal goal = { .build = build, .commit = commit, .data = &application };
-	struct nb_wanted *wanted = &application.wanted;
-	struct nb_report report = {
-		.verb = "applied",
-		.unchanged = "the kernel is what the rule files say",
-	};
-	struct nb_outcome outcome = { 0 };
-	int status = NB_STATUS_OK, r;
+	const struct nb_goal goal = { .build = build, .commit = commit, .data = application };
+	struct nb_wanted *wanted = &application->wanted;
+	struct nb_outcome *outcome = &application->outcome;
+	int r = nb_run_prepare(run, true);
 
-	r = nb_run_prepare(run, true);
+	wanted->keep_going = run->options.keep_going;
+	if (r == 0 && application->heed_flush && nb_flushed()) {
+		application->flushed = true;
+		return 0;
+	}
+	if (r == 0 && !application->heed_flush && !run->options.dry_run)
+		nb_flushed_clear();
 	if (r == 0)
 		r = nb_run_read_rules(run);
 	if (r == 0 && !run->options.keep_going)
 		r = nb_wanted_require_valid(run);
-	if (r == 0 && nb_stamp_is_current(run, wanted)) {
+	if (r == 0 && !application->look_closely && nb_stamp_is_current(run, wanted)) {
 		r = nb_wanted_require_bridges(run, wanted);
 	} else if (r == 0) {
-		r = nb_transact(run, &goal, &outcome, &report.script);
-		if (r == 0 && !run->options.dry_run && !outcome.vanished[0])
-			nb_stamp_save(run, wanted, outcome.generation);
+		r = nb_transact(run, &goal, outcome, &application->report.script);
+		if (r == 0 && !run->options.dry_run && !outcome->vanished[0])
+			nb_stamp_save(run, wanted, outcome->generation);
 	}
 	if (r == 0)
-		r = report_removed(run, &application, &report);
+		r = report_removed(run, application, &application->report);
 	if (r < 0) {
-		run->changed = outcome.committed && outcome.changed;
+		run->changed = outcome->committed && outcome->changed;
+		return r;
+	}
+	nb_wanted_warn_pending(run, wanted);
+	warn_left_out(run, wanted, &application->status);
+	application->report.changed = outcome->changed || run->rules.unfinished_count > 0;
+	application->report.mappings = wanted->live;
+	application->report.pending = wanted->pending;
+	return 0;
+}
+
+void nb_application_clear(struct nb_application *application)
+{
+	/* borrowed from what was wanted */
+	application->report.mappings = application->report.pending = (struct nb_row_list){ 0 };
+	nb_report_clear(&application->report);
+	clear_removed(application);
+	nb_wanted_clear(&application->wanted);
+}
+
+int nb_command_apply(struct nb_run *run)
+{
+	struct nb_application application = {
+		.report = {
+			.verb = "applied",
+			.unchanged = "the kernel is what the rule files say",
+		},
+	};
+	int status;
+
+	if (nb_apply(run, &application) < 0) {
 		status = nb_print_failure(run);
 	} else {
-		nb_wanted_warn_pending(run, wanted);
-		warn_left_out(run, wanted, &status);
-		report.changed = outcome.changed || run->rules.unfinished_count > 0;
-		if (!outcome.changed && report.changed)
-			report.verb = "applied: a removal that was not finished is now";
-		report.mappings = wanted->live;
-		report.pending = wanted->pending;
-		status = nb_print_change(run, &report, (enum nb_status)status);
-		report.mappings = report.pending = (struct nb_row_list){ 0 };
+		if (!application.outcome.changed && application.report.changed)
+			application.report.verb = "applied: a removal that was not finished is now";
+		status = nb_print_change(run, &application.report,
+					 (enum nb_status)application.status);
 	}
-	nb_report_clear(&report);
-	clear_removed(&application);
-	nb_wanted_clear(wanted);
+	nb_application_clear(&application);
 	return status;
 }

@@ -59,6 +59,7 @@ struct nb_run {
 	struct nb_warnings warnings;
 	struct nb_error error;
 	bool changed; /* a failure left the kernel changed */
+	bool stream;  /* JSON comes as one line for each object */
 	int lock;
 	int rules_lock;
 };
@@ -85,6 +86,7 @@ int nb_command_apply(struct nb_run *run);
 int nb_command_check(struct nb_run *run);
 int nb_command_flush(struct nb_run *run);
 int nb_command_complete(struct nb_run *run);
+int nb_command_watch(struct nb_run *run);
 
 /*
  * Sort argv into command, words and options. Returns 0 or fills run->error
@@ -106,10 +108,31 @@ extern const size_t nb_option_count;
 bool nb_option_get(size_t i, const struct nb_command *command, struct nb_option_info *ret);
 void nb_options_print_help(const struct nb_command *command, FILE *out);
 
+/*
+ * The path of a file in /run/nat-bridge that belongs to this network namespace: its inode and
+ * @suffix. False: /proc cannot be read.
+ */
+bool nb_runtime_path(char *path, size_t size, const char *suffix);
+/* A number that no other network namespace of this boot has; false before Linux 5.14. */
+bool nb_netns_cookie(uint64_t *ret);
+
+/*
+ * `flush` holds until `apply`, also where a watcher runs. A mark in /run/nat-bridge says so; one
+ * of another namespace, whose inode this one got, does not count.
+ */
+void nb_flushed_set(struct nb_run *run);
+void nb_flushed_clear(void);
+bool nb_flushed(void);
+
 /* Take the lock for writers; fills run->error. Released by nb_run_finish() or exit. */
 int nb_lock_take(struct nb_run *run);
 /* The same for rule files: that lock is of one network namespace, and they may be of several. */
 int nb_lock_rules(struct nb_run *run);
+/*
+ * One watcher in a network namespace. Returns a descriptor: who has it, or a copy of it, holds the
+ * lock.
+ */
+int nb_lock_watch(struct nb_run *run);
 
 /* Read the configuration and open netlink; for writers also lock. */
 int nb_run_prepare(struct nb_run *run, bool writer);
@@ -167,6 +190,8 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
 int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
 		   enum nb_status status);
+/* A word of a process that stays. */
+void nb_print_note(const struct nb_run *run, const char *text);
 /* Was everything written? A full disk or a closed pipe is a failure. */
 int nb_print_flush(int status);
 
@@ -198,6 +223,9 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 
 /* What an engine says of its networks. NULL: out of memory. Borrowed from the run. */
 const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine);
+
+/* nb_engine_listen(), where the engine is said to be. */
+int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 
 /* The same of a container; an engine whose networks are not known is not asked again. -ENOMEM. */
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,

@@ -63,6 +63,17 @@ const struct nb_command nb_commands[] = {
 		.run = nb_command_flush,
 	},
 	{
+		.name = "watch",
+		.synopsis = "",
+		.summary = "stay, and keep the kernel what the rule files say",
+		.description =
+			"For a service: it applies at once and whenever the ruleset, a device, a\n"
+			"rule file or a network of Docker changes. What 'flush' took out stays\n"
+			"out until 'apply'. Nothing depends on it but that runtime mappings come\n"
+			"back after somebody else's 'nft flush ruleset'.\n",
+		.run = nb_command_watch,
+	},
+	{
 		.name = "complete",
 		.synopsis = "-- [WORD...]",
 		.summary = "what the last word of a command line can become, for shells",

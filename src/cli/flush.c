@@ -22,6 +22,9 @@ int nb_command_flush(struct nb_run *run)
 	struct nb_outcome outcome = { 0 };
 	int status, r = nb_run_prepare(run, true);
 
+	/* before the kernel is emptied, which a watcher sees */
+	if (r == 0 && !run->options.dry_run)
+		nb_flushed_set(run);
 	if (r == 0)
 		r = nb_transact(run, &goal, &outcome, &report.script);
 	report.changed = outcome.changed;

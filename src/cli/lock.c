@@ -126,12 +126,10 @@ static int take(struct nb_run *run, const char *path)
 int nb_lock_take(struct nb_run *run)
 {
 	char path[128];
-	struct stat net;
 	int fd;
 
-	if (stat("/proc/self/ns/net", &net) < 0)
+	if (!nb_runtime_path(path, sizeof(path), ".lock"))
 		return cannot(run, "find the network namespace:", "/proc/self/ns/net");
-	snprintf(path, sizeof(path), LOCK_DIRECTORY "/%llu.lock", (unsigned long long)net.st_ino);
 	fd = take(run, path);
 	if (fd < 0)
 		return fd;
@@ -148,4 +146,28 @@ int nb_lock_rules(struct nb_run *run)
 		return fd;
 	run->rules_lock = fd;
 	return 0;
+}
+
+int nb_lock_watch(struct nb_run *run)
+{
+	char path[128];
+	int64_t wait = run->options.wait;
+	int fd;
+
+	if (!nb_runtime_path(path, sizeof(path), ".watch"))
+		return cannot(run, "find the network namespace:", "/proc/self/ns/net");
+	/* the last look of one that was killed may just be closing it */
+	run->options.wait = 1;
+	fd = take(run, path);
+	run->options.wait = wait;
+	if (fd == -EBUSY) {
+		char holder[128];
+		int other = open_lock(run, path);
+
+		read_holder(other, holder, sizeof(holder));
+		close(other);
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EBUSY, "locked",
+				    "%s watches here already", holder);
+	}
+	return fd;
 }

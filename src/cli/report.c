@@ -164,9 +164,9 @@ static void add_error(cJSON *object, const struct nb_error *error)
 	add_text(json, "key", error->key);
 }
 
-static void print_json(cJSON *object)
+static void print_json(const struct nb_run *run, cJSON *object)
 {
-	char *text = cJSON_Print(object);
+	char *text = run->stream ? cJSON_PrintUnformatted(object) : cJSON_Print(object);
 
 	if (text)
 		puts(text);
@@ -178,19 +178,19 @@ static void print_json(cJSON *object)
 }
 
 /* One word of an object, for programs that always say --json. */
-static int print_text(const char *key, const char *text)
+static int print_text(const struct nb_run *run, const char *key, const char *text)
 {
 	cJSON *object = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(object, key, text);
-	print_json(object);
+	print_json(run, object);
 	return nb_print_flush(NB_STATUS_OK);
 }
 
 int nb_print_version(struct nb_run *run, const char *version)
 {
 	if (run->options.json)
-		return print_text("version", version);
+		return print_text(run, "version", version);
 	printf("nat-bridge %s\n", version);
 	return nb_print_flush(NB_STATUS_OK);
 }
@@ -213,7 +213,7 @@ int nb_print_help(struct nb_run *run)
 	}
 	nb_options_print_help(run->command, stream);
 	fclose(stream);
-	status = print_text("help", text);
+	status = print_text(run, "help", text);
 	free(text);
 	return status;
 }
@@ -239,9 +239,17 @@ int nb_print_failure(struct nb_run *run)
 		}
 		add_warnings(object, run);
 		add_error(object, &run->error);
-		print_json(object);
+		print_json(run, object);
 	}
 	return nb_print_flush(run->error.status ? run->error.status : NB_STATUS_FAILED);
+}
+
+void nb_print_note(const struct nb_run *run, const char *text)
+{
+	if (run->options.json)
+		print_text(run, "note", text);
+	else
+		fprintf(stderr, "nat-bridge: %s\n", text);
 }
 
 static void print_change_row(const struct nb_row *row, const char *verb)
@@ -311,7 +319,7 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 			cJSON_AddStringToObject(object, "script", report->script);
 		if (status != NB_STATUS_OK)
 			add_error(object, &run->error);
-		print_json(object);
+		print_json(run, object);
 	} else if (report->script) {
 		fputs(report->script, stdout);
 	} else if (!run->options.quiet) {
@@ -458,7 +466,7 @@ int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_st
 		add_warnings(object, run);
 		if (status != NB_STATUS_OK)
 			add_error(object, &run->error);
-		print_json(object);
+		print_json(run, object);
 	} else if (!run->options.quiet) {
 		if (rows->count)
 			print_table(rows);
@@ -493,7 +501,7 @@ int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t
 		add_warnings(object, run);
 		if (failed)
 			add_error(object, &run->error);
-		print_json(object);
+		print_json(run, object);
 	} else if (count == 0) {
 		if (!run->options.quiet && status == NB_STATUS_OK)
 			puts("in sync");

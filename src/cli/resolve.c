@@ -33,6 +33,15 @@ static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engi
 	return 0;
 }
 
+int nb_listen_engine(struct nb_run *run, enum nb_engine engine)
+{
+	struct nb_engine_answer ignored = { 0 };
+	struct nb_engine_places places;
+	int r = find_places(run, engine, &places, &ignored);
+
+	return r < 0 ? r : nb_engine_listen(engine, &places);
+}
+
 const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine)
 {
 	struct nb_engine_answer *answer = &run->engines[engine];

@@ -22,35 +22,7 @@
 
 #include "stamp.h"
 
-#ifndef SO_NETNS_COOKIE
-#define SO_NETNS_COOKIE 71
-#endif
-
 #define STAMP_SIZE 256
-
-static bool stamp_path(char *path, size_t size, const char *suffix)
-{
-	struct stat net;
-
-	if (stat("/proc/self/ns/net", &net) < 0)
-		return false;
-	snprintf(path, size, "/run/nat-bridge/%llu.applied%s", (unsigned long long)net.st_ino,
-		 suffix);
-	return true;
-}
-
-static bool netns_cookie(uint64_t *ret)
-{
-	socklen_t length = sizeof(*ret);
-	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	bool known;
-
-	if (fd < 0)
-		return false;
-	known = getsockopt(fd, SOL_SOCKET, SO_NETNS_COOKIE, ret, &length) == 0;
-	close(fd);
-	return known;
-}
 
 /* A small file as text. Returns its length, or 0. */
 static size_t read_text(const char *path, char *text, size_t size)
@@ -75,7 +47,7 @@ static bool word_stamp(const struct nb_run *run, const struct nb_wanted *wanted,
 	uint64_t cookie;
 
 	if (wanted->timed || wanted->refused_count || run->rules.unfinished_count ||
-	    nb_rules_invalid(&run->rules) || !netns_cookie(&cookie) ||
+	    nb_rules_invalid(&run->rules) || !nb_netns_cookie(&cookie) ||
 	    !read_text("/proc/sys/kernel/random/boot_id", boot, sizeof(boot)))
 		return false;
 	boot[strcspn(boot, "\n")] = '\0';
@@ -93,7 +65,8 @@ void nb_stamp_save(struct nb_run *run, const struct nb_wanted *wanted, uint32_t 
 
 	/* a warning would be said once and then never again */
 	if (run->warnings.count || !word_stamp(run, wanted, generation, text) ||
-	    !stamp_path(path, sizeof(path), "") || !stamp_path(fresh, sizeof(fresh), ".new"))
+	    !nb_runtime_path(path, sizeof(path), ".applied") ||
+	    !nb_runtime_path(fresh, sizeof(fresh), ".applied.new"))
 		return;
 	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
@@ -136,7 +109,7 @@ bool nb_stamp_is_current(struct nb_run *run, struct nb_wanted *wanted)
 	struct nb_desired desired = { 0 };
 	bool current = false;
 
-	if (run->options.dry_run || !stamp_path(path, sizeof(path), "") ||
+	if (run->options.dry_run || !nb_runtime_path(path, sizeof(path), ".applied") ||
 	    !read_text(path, have, sizeof(have)))
 		return false;
 	/* the wish, as far as it does not depend on what the ruleset holds */

@@ -24,6 +24,8 @@ void nb_wanted_clear(struct nb_wanted *wanted)
 	wanted->bridges = NULL;
 	wanted->bridge_count = 0;
 	wanted->timed = false;
+	nb_element_list_clear(&wanted->runtime);
+	wanted->next_end = 0;
 }
 
 int nb_wanted_require_valid(struct nb_run *run)
@@ -246,7 +248,7 @@ static int keep_mentioned(const struct nb_state *state, struct nb_mentions *ment
  * invalid file may still want stays until the file can be read.
  */
 static int keep_invalid(struct nb_run *run, const struct nb_state *state,
-			struct nb_desired *desired)
+			struct nb_desired *desired, bool keep_all)
 {
 	bool *kept = calloc(state->targets.count + 1, sizeof(*kept));
 	struct nb_element_list known = { 0 };
@@ -261,6 +263,7 @@ static int keep_invalid(struct nb_run *run, const struct nb_state *state,
 		if (run->rules.files[i].valid)
 			continue;
 		r = nb_mentions_read(&run->rules, &run->rules.files[i], &mentions);
+		mentions.anything |= keep_all;
 		if (r == 0)
 			r = keep_mentioned(state, &mentions, desired, &known, kept);
 		nb_mentions_clear(&mentions);
@@ -271,7 +274,8 @@ static int keep_invalid(struct nb_run *run, const struct nb_state *state,
 }
 
 /* Runtime mappings stay, unless a rule file has taken over their key. */
-static int add_runtime(struct nb_run *run, const struct nb_state *state, struct nb_desired *desired,
+static int add_runtime(struct nb_run *run, const struct nb_state *state,
+		       const struct nb_element_list *from, struct nb_desired *desired,
 		       struct nb_wanted *wanted)
 {
 	struct verdict last = { .bridge = "" };
@@ -281,8 +285,8 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state, struct 
 	for (size_t i = 0; r == 0 && i < desired->elements.count; i++)
 		r = nb_element_list_append(&taken, &desired->elements.items[i]);
 	nb_element_list_sort(&taken);
-	for (size_t i = 0; r == 0 && i < state->targets.count; i++) {
-		const struct nb_element *element = &state->targets.items[i];
+	for (size_t i = 0; r == 0 && i < from->count; i++) {
+		const struct nb_element *element = &from->items[i];
 		struct nb_mapping mapping = {
 			.target = element->target,
 			.port = element->port,
@@ -292,8 +296,11 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state, struct 
 		};
 
 		if (!nb_comment_is_runtime(element->comment, &mapping.network, &mapping.external) ||
-		    nb_element_find(&taken, element))
+		    nb_element_find(&taken, element) ||
+		    (element->expires && element->expires <= nb_now_ms()))
 			continue;
+		if (nb_element_list_append(&wanted->runtime, element) < 0)
+			r = -ENOMEM;
 		if (!nb_link_find(&state->links, element->bridge)) {
 			if (nb_element_list_append(&desired->pending, element) < 0)
 				r = -ENOMEM;
@@ -309,7 +316,8 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state, struct 
 			continue;
 		}
 		/* the element itself, so that its expiry is not rounded to seconds */
-		r = keep_element(desired, element, &mapping.network);
+		if (r == 0)
+			r = keep_element(desired, element, &mapping.network);
 	}
 	nb_element_list_clear(&taken);
 	return r < 0 ? nb_out_of_memory(run) : 0;
@@ -359,6 +367,13 @@ static int end_unfinished(struct builder *builder)
 	return 0;
 }
 
+static void note_end(struct nb_wanted *wanted, const struct nb_mapping *mapping)
+{
+	if (mapping->until && !nb_mapping_is_expired(mapping) &&
+	    (wanted->next_end == 0 || mapping->until < wanted->next_end))
+		wanted->next_end = mapping->until;
+}
+
 static int add_files(struct builder *builder)
 {
 	const struct nb_mapping_list *mappings = &builder->run->rules.mappings;
@@ -370,6 +385,7 @@ static int add_files(struct builder *builder)
 		if (!mapping->enabled)
 			continue;
 		builder->wanted->timed |= mapping->until != 0;
+		note_end(builder->wanted, mapping);
 		r = nb_mapping_is_expired(mapping) ? tolerate(builder, mapping)
 						   : add_mapping(builder, mapping);
 	}
@@ -400,8 +416,10 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	nb_resolver_clear(&builder.resolver);
 	wanted->digest = nb_desired_digest(desired);
 	if (r == 0 && nb_rules_invalid(&run->rules))
-		r = keep_invalid(run, state, desired);
+		r = keep_invalid(run, state, desired, wanted->keep_all);
 	if (r == 0)
-		r = add_runtime(run, state, desired, wanted);
+		r = add_runtime(run, state, &state->targets, desired, wanted);
+	if (r == 0 && wanted->remembered)
+		r = add_runtime(run, state, wanted->remembered, desired, wanted);
 	return r;
 }

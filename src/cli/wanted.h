@@ -17,10 +17,15 @@ struct nb_wanted {
 	struct nb_row_list pending; /* bridge absent */
 	struct nb_finding *refused; /* mappings that their bridge cannot carry */
 	size_t refused_count;
-	struct nb_error refusal;     /* of the first of them */
-	uint64_t digest;	     /* of what the rule files ask, runtime mappings aside */
-	bool timed;		     /* some of it has a life span */
-	bool keep_going;	     /* leave the refused out instead of failing */
+	struct nb_error refusal; /* of the first of them */
+	uint64_t digest;	 /* of what the rule files ask, runtime mappings aside */
+	bool timed;		 /* some of it has a life span */
+	bool keep_going;	 /* leave the refused out instead of failing */
+	bool keep_all; /* while a file cannot be read withdraw nothing, whatever it mentions */
+	/* runtime mappings to bring back; or NULL. Borrowed. */
+	const struct nb_element_list *remembered;
+	struct nb_element_list runtime; /* those that shall be in the kernel */
+	int64_t next_end; /* when the next mapping of a rule file ends, seconds; 0: none does */
 	struct nb_absence *absences; /* of the networks that are pending */
 	size_t absence_count;
 	char **bridges; /* what the rows of live point to */

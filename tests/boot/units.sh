@@ -192,8 +192,25 @@ must inside docker start one >/dev/null
 ok "after the reboot Docker's bridge comes: live without anybody" poll 30 in_sync agents
 must inside ip link add br-app type bridge
 ok "and the other one" poll 30 in_sync br-app
-score=$(inside systemd-analyze security --no-pager nat-bridge.service |
-	sed -n 's/.*exposure level for [^:]*: \([0-9]*\)\.\([0-9]\).*/\1\2/p')
-ok "systemd-analyze security: $score tenths, at most 20" test "${score:-99}" -le 20
+
+# --- The watcher ---
+
+ok "the watcher starts, and says when it is ready" inside systemctl start nat-bridge-watch.service
+must inside nft flush ruleset
+ok "a flush that systemd knows nothing of: in sync" poll 30 in_sync br-app
+has "the filter at ingress came with it, under the unit's hardening" \
+	"$(inside tc filter show dev br-app ingress)" "nat-bridge/"
+must inside kill -KILL "$(inside systemctl show -P MainPID nat-bridge-watch.service)"
+must inside nft flush ruleset
+ok "killed, too: it comes back and mends" poll 30 in_sync br-app
+before=$(inside nft list ruleset)
+must inside systemctl stop nat-bridge-watch.service
+is "its stop changes nothing" "$(inside nft list ruleset)" "$before"
+for unit in nat-bridge.service nat-bridge-watch.service; do
+	score=$(inside systemd-analyze security --no-pager $unit |
+		sed -n 's/.*exposure level for [^:]*: \([0-9]*\)\.\([0-9]\).*/\1\2/p')
+	ok "systemd-analyze security of $unit: $score tenths, at most 20" \
+		test "${score:-99}" -le 20
+done
 halt
 tap_end

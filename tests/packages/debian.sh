@@ -66,6 +66,7 @@ ok "lintian: no error and no warning" \
 contents=$(dpkg-deb -c "$new")
 for file in ./usr/sbin/nat-bridge ./lib/systemd/system/nat-bridge.service \
 	./lib/systemd/system/nat-bridge-device.path ./lib/systemd/system/nat-bridge-device.service \
+	./lib/systemd/system/nat-bridge-watch.service \
 	./lib/udev/rules.d/60-nat-bridge.rules ./usr/lib/tmpfiles.d/nat-bridge.conf \
 	./usr/share/bash-completion/completions/nat-bridge \
 	./usr/share/zsh/vendor-completions/_nat-bridge \

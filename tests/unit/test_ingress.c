@@ -225,7 +225,6 @@ START_TEST(impossible)
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
-		set_up();
 		fake.bpf = rows[i].bpf;
 		fake.no_clsact = rows[i].no_clsact;
 		must_run();
@@ -236,8 +235,8 @@ START_TEST(impossible)
 		is_settled();
 		ck_assert_int_eq(w.state.ingress, NB_INGRESS_IMPOSSIBLE);
 		tear_down();
+		set_up();
 	}
-	set_up();
 }
 END_TEST
 

@@ -1,0 +1,339 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nat-bridge watch: what it mends, what it leaves alone, what it costs, and that nothing
+depends on its memory.
+
+How often it looks is counted by processes: each look is one, and in this PID namespace the
+kernel tells the number of the last.
+"""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from nblab import *  # noqa: E402
+
+lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
+SITE = """
+flush ruleset
+table inet site {
+	set blocked { type ipv4_addr; }
+	chain input {
+		type filter hook input priority filter; policy drop;
+		ct state established,related accept
+		udp dport 7007 accept
+	}
+}
+"""
+
+
+class Watcher:
+    """The program, from READY=1 on."""
+
+    def __init__(self, *words):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.path = f"{lab.dir}/notify-{os.urandom(4).hex()}"
+        self.socket.bind(self.path)
+        self.socket.settimeout(20)
+        self.log = open(f"{lab.dir}/watch.log", "w+", encoding="utf-8")
+        self.process = subprocess.Popen(
+            lab.command("watch", *words), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+            env=dict(os.environ, NOTIFY_SOCKET=self.path, ASAN_OPTIONS="detect_leaks=0"))
+        first = self.socket.recv(200).decode()
+        expect(first.startswith("READY=1"), f"notified {first!r}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.socket.close()
+        return self.process.wait(20)
+
+    def said(self):
+        with open(self.log.name, encoding="utf-8") as file:
+            return file.read()
+
+    def status(self, key):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            return int(re.search(rf"^{key}:\s*(\d+)", file.read(), re.M).group(1))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+
+def last_pid():
+    with open("/proc/sys/kernel/ns_last_pid", encoding="ascii") as file:
+        return int(file.read())
+
+
+def in_sync():
+    return lab.nb("check").rc == 0
+
+
+def heals(what, seconds=10):
+    expect(wait_for(in_sync, seconds, 0.05), f"{what}: not mended: {lab.nb('check').out}")
+
+
+def fresh():
+    lab.reset()
+    for name in ("br-late", "br-new"):
+        sh(f"ip link del {name}", check=False)
+    sh("nft -f -", stdin=SITE)
+    sh("iptables-nft -P INPUT DROP")
+    lab.good("add", "br-app", str(lab.mapped), f"{lab.mapped}/udp")
+
+
+def reached():
+    return wait_for(lambda: lab.tcp(lab.mapped, timeout=1) not in ("refused", "timeout", "reset"), 5)
+
+
+def done():
+    lab.reset()
+    sh("nft flush ruleset")
+
+
+@case("what others break is mended: table, elements, chains, openers, filters")
+def _():
+    fresh()
+    with Watcher() as watcher:
+        for command in ("nft flush ruleset", "nft delete table inet nat-bridge",
+                        "nft flush chain inet nat-bridge guard", "nft flush set inet nat-bridge accepted",
+                        "nft delete element inet nat-bridge bridges { br-app }",
+                        "tc filter del dev br-app ingress", "tc qdisc del dev br-app clsact"):
+            sh(command)
+            heals(command)
+            lab.closed(command)
+        sh("nft -f -", stdin=SITE)
+        heals("a ruleset is loaded")
+        expect("nat-bridge" in sh("nft list chain inet site input"), "the opener is there")
+        handle = re.search(r'comment "nat-bridge" # handle (\d+)',
+                           sh("nft -a list chain inet site input")).group(1)
+        sh(f"nft delete rule inet site input handle {handle}")
+        heals("an opener is deleted")
+        expect_eq(watcher.process.poll(), None, "still there")
+
+
+@case("bridges that come, go, are renamed and made anew")
+def _():
+    fresh()
+    with Watcher():
+        lab.good("add", "iface:br-late", str(lab.mapped))
+        sh("ip link add br-late type bridge")
+        expect(wait_for(lambda: lab.conf("br-late", "route_localnet") == 1, 5), "a new bridge")
+        heals("a new bridge")
+        sh("ip link set br-late name br-new")
+        expect(wait_for(lambda: lab.conf("br-new", "route_localnet") == 0, 5), "closed when renamed")
+        sh("ip link set br-new name br-late")
+        expect(wait_for(lambda: lab.conf("br-late", "route_localnet") == 1, 5), "named back")
+        for _ in range(5):
+            sh("ip link del br-late && ip link add br-late type bridge")
+        expect(wait_for(lambda: lab.conf("br-late", "route_localnet") == 1, 5), "made anew")
+        heals("made anew")
+
+
+@case("rule files: written, removed, broken, and a directory that comes later")
+def _():
+    fresh()
+    lab.good("remove", "--all-networks")
+    shutil.rmtree(lab.rules)
+    with Watcher() as watcher:
+        good = {"version": 1, "mappings": [{"network": "iface:br-app", "port": lab.mapped}]}
+        lab.write_rules({"one.json": good})
+        heals("a file in a directory that is new")
+        expect(wait_for(lambda: "br-app" in lab.ruleset(), 5), "it is applied")
+        with open(f"{lab.rules}/one.json", "w", encoding="ascii") as file:
+            file.write("{ broken")
+        expect(wait_for(lambda: "one.json:1" in watcher.said(), 5), "a broken file is named")
+        expect("br-app" in lab.ruleset(), "the last good state is kept")
+        before = watcher.said()
+        sh("nft add table ip noise")
+        sh("nft delete table ip noise")
+        time.sleep(0.3)
+        expect_eq(watcher.said(), before, "it is said once")
+        lab.write_rules({"one.json": good})
+        heals("mended")
+        os.unlink(f"{lab.rules}/one.json")
+        expect(wait_for(lambda: "nat-bridge" not in lab.ruleset(), 5), "removed with its file")
+
+
+@case("runtime mappings come back after a flush of others, and never after our own commands")
+def _():
+    fresh()
+    with Watcher() as watcher:
+        lab.good("add", "br-two", "9001", "9002", "--runtime")
+        lab.good("add", "br-two", "9003", "--runtime", "--for", "1h")
+        wait_for(lambda: False, 0.5)
+        for _ in range(3):
+            sh("nft flush ruleset")
+            expect(wait_for(lambda: lab.ruleset().count('"br-two" . tcp . 900') >= 6, 5),
+                   f"all three came back: {lab.ruleset()}\n{watcher.said()}")
+        rows = [row for row in lab.json("list")["mappings"] if row["network"] == "iface:br-two"]
+        expect_eq([(row["port"], row["origin"], row["expires"] is not None) for row in rows],
+                  [(9001, "runtime", False), (9002, "runtime", False), (9003, "runtime", True)], "rows")
+        lab.good("remove", "br-two", "9001")
+        wait_for(lambda: False, 0.3)
+        sh("nft flush ruleset")
+        heals("flushed")
+        expect(wait_for(lambda: "9002" in lab.ruleset(), 5), "the other one came back")
+        expect(". 9001 " not in lab.ruleset(), "what was removed did not")
+        lab.good("remove", "br-two", "9002", "9003")
+        sh("nft flush ruleset")
+        heals("flushed at once")
+        expect(". 9002 " not in lab.ruleset(), "removed and flushed at once: closed")
+        lab.good("add", "br-two", "9004", "--runtime")
+        lab.good("flush")
+        wait_for(lambda: False, 0.5)
+        expect("nat-bridge" not in lab.ruleset(), "what our flush takes out stays out")
+        expect(wait_for(lambda: "flushed" in watcher.said(), 5), "and that is said")
+        sh("nft add table ip noise")
+        sh("ip link add br-late type bridge")
+        wait_for(lambda: False, 0.5)
+        expect("nat-bridge" not in lab.ruleset(), "whatever happens")
+        lab.good("apply")
+        heals("until apply")
+        sh("nft flush ruleset")
+        heals("and then it is watched again")
+        expect("9004" not in lab.ruleset(), "the runtime mapping ended with our flush")
+
+
+@case("a mapping that ends: its file is tidied")
+def _():
+    fresh()
+    with Watcher():
+        lab.good("add", "br-app", "9005", "--for", "1s")
+        path = f"{lab.rules}/iface.br-app-9005-tcp.json"
+        expect(os.path.exists(path), "the file")
+        expect(wait_for(lambda: not os.path.exists(path), 10), "is gone")
+        heals("ended")
+        expect(os.path.exists(f"{lab.rules}/iface.br-app-{lab.mapped}-tcp.json"), "others stay")
+
+
+@case("one at a time; SIGHUP looks; SIGTERM ends it with 0; a dry run is refused")
+def _():
+    fresh()
+    with Watcher() as watcher:
+        second = lab.nb("watch", "--json")
+        expect_eq((second.rc, second.json["error"]["code"]), (1, "locked"), "a second one")
+        expect(str(watcher.process.pid) in second.err, "names the first")
+        before = last_pid()
+        watcher.process.send_signal(signal.SIGHUP)
+        expect(wait_for(lambda: last_pid() > before, 5), "looked")
+        expect_eq(watcher.end(), 0, "exit status")
+    expect(in_sync(), "its end changes nothing")
+    expect_eq(lab.nb("watch", "--dry-run").rc, 2, "dry run")
+
+
+@case("--json: one object a line")
+def _():
+    fresh()
+    with Watcher("--json") as watcher:
+        sh("nft flush ruleset")
+        heals("flushed")
+        wait_for(lambda: '"changed":true' in watcher.said(), 5)
+        lines = [json.loads(line) for line in watcher.said().splitlines()]
+        expect(any(line.get("changed") and len(line["mappings"]) == 2 for line in lines), f"{lines}")
+
+
+@case("killed at any moment, in the middle of changes: the next one puts all right")
+def _():
+    fresh()
+    for round_ in range(12 if not arguments.full else 60):
+        watcher = Watcher()
+        sh("nft flush ruleset")
+        time.sleep(0.0005 * (round_ % 12))
+        watcher.end(signal.SIGKILL)
+        lab.closed(f"round {round_}")
+    # a look whose watcher was killed ends by itself
+    with Watcher():
+        heals("the next one")
+    expect(reached(), "reached")
+
+
+@case("nothing happens: no wake-up; 2 MiB at most; descriptors and memory stay flat")
+def _():
+    fresh()
+    with Watcher() as watcher:
+        sh("nft flush ruleset")
+        heals("flushed")
+        wait_for(lambda: False, 0.5)
+        descriptors, switches = watcher.descriptors(), watcher.status("voluntary_ctxt_switches")
+        wait_for(lambda: False, 1.5)
+        expect_eq(watcher.status("voluntary_ctxt_switches"), switches, "wake-ups")
+        memory = watcher.status("VmRSS")
+        note(f"resident: {memory} KiB")
+        if not lab.sanitized:
+            expect(memory <= 2048, f"{memory} KiB resident")
+        anonymous = watcher.status("RssAnon")
+        for _ in range(40 if not arguments.full else 400):
+            sh("nft flush ruleset")
+            sh("nft add table ip noise")
+        heals("flushed many times")
+        wait_for(lambda: False, 1.5)
+        expect_eq(watcher.descriptors(), descriptors, "descriptors")
+        if not lab.sanitized:
+            expect(watcher.status("RssAnon") <= anonymous + 64, "anonymous memory grows")
+
+
+@case("a thousand commits of others are a few looks, and blocklists none")
+def _():
+    fresh()
+    with Watcher():
+        wait_for(lambda: False, 0.5)
+        before = last_pid()
+        commits = "".join(f"add element inet site blocked {{ 192.0.{i // 250}.{i % 250} }}\n"
+                          for i in range(1000))
+        sh(["nft", "-i"], stdin=commits)
+        wait_for(lambda: False, 0.5)
+        expect(last_pid() - before <= 6, f"{last_pid() - before} processes for a blocklist")
+        before, began = last_pid(), time.monotonic()
+        sh(["nft", "-i"], stdin="add table ip noise\ndelete table ip noise\n" * 500)
+        took = time.monotonic() - began
+        wait_for(lambda: False, 1.2)
+        looks = last_pid() - before
+        note(f"1,000 commits in {took:.2f} s: {looks} processes")
+        expect(looks <= 20 + 10 * took, f"{looks} looks")
+
+
+@case("events that are lost: it looks, and does not trust its memory")
+def _():
+    fresh()
+    with Watcher() as watcher:
+        lab.good("add", "br-two", "9006", "--runtime")
+        wait_for(lambda: False, 0.5)
+        watcher.process.send_signal(signal.SIGSTOP)
+        for i in range(40):
+            sh("nft -f -", stdin="".join(f"add rule inet site input ip saddr 192.0.2.{n} counter drop\n"
+                                         for n in range(200)))
+        sh("nft flush ruleset")
+        watcher.process.send_signal(signal.SIGCONT)
+        heals("lost")
+        expect("9006" not in lab.ruleset(), "what was not seen for certain does not come back")
+
+
+@case("somebody who undoes it again and again is named once, and the looks become rare")
+def _():
+    fresh()
+    with Watcher() as watcher:
+        loop = subprocess.Popen(
+            ["bash", "-c", "while :; do nft delete table inet nat-bridge; sleep 0.05; done"],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        try:
+            expect(wait_for(lambda: "again and again" in watcher.said(), 15), "it is said")
+            expect("nft" in watcher.said(), "with the program's name")
+            before = watcher.said().count("applied")
+            wait_for(lambda: False, 3)
+            now = watcher.said()
+            expect_eq(now.count("again and again"), 1, "once")
+            expect(now.count("applied") - before <= 6, f"{now}")
+        finally:
+            os.killpg(loop.pid, signal.SIGKILL)
+            loop.wait()
+        heals("when they have stopped", 30)
+
+
+run(done)

@@ -337,7 +337,7 @@ class Watch:
 
     def __init__(self, options):
         self.options = options
-        self.rounds = 5 if options.quick else 15
+        self.rounds = 5 if options.quick else 11
 
     def run(self):
         options, rows = self.options, []

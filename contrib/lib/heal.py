@@ -48,7 +48,7 @@ def main():
     try:
         wait_for(sock, "nat-bridge")
         for _ in range(rounds):
-            time.sleep(1.5)
+            time.sleep(4.5)  # more often would be a fight, in which the watcher takes its time
             subprocess.run(["nft", "flush", "ruleset"], check=True)
             begun = wait_for(sock, "nft")
             wait_for(sock, "nat-bridge")

@@ -289,13 +289,24 @@ static void decide_restore(struct watch *w)
 	w->removed = 0;
 }
 
-static void begin_look(struct watch *w)
+/* No descriptor or no memory for a process: later. */
+static void put_off(struct watch *w)
 {
 	int64_t now = nb_monotonic_ms();
+
+	w->child = 0;
+	nb_pace_note(&w->pace, 0, now, false, true);
+	w->due = nb_pace_next(&w->pace, now);
+}
+
+static void begin_look(struct watch *w)
+{
 	int ends[2];
 
-	if (pipe2(ends, O_CLOEXEC) < 0)
+	if (pipe2(ends, O_CLOEXEC) < 0) {
+		put_off(w);
 		return;
+	}
 	decide_restore(w);
 	fflush(stdout);
 	w->child = fork();
@@ -307,11 +318,8 @@ static void begin_look(struct watch *w)
 	}
 	close(ends[1]);
 	if (w->child < 0) {
-		/* no memory for a process: later */
-		w->child = 0;
 		close(ends[0]);
-		nb_pace_note(&w->pace, 0, now, false, true);
-		w->due = nb_pace_next(&w->pace, now);
+		put_off(w);
 		return;
 	}
 	w->pipe = ends[0];

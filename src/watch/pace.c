@@ -15,7 +15,7 @@ int64_t nb_pace_next(struct nb_pace *pace, int64_t now)
 	return pace->waited ? next : now;
 }
 
-/* Returns true where the fifth mend in a short time begins a fight. */
+/* Returns true where the last of so many mends in a short time begins a fight. */
 static bool count_mend(struct nb_pace *pace, int64_t now)
 {
 	if (pace->mends == 0 || now - pace->first > NB_PACE_WITHIN_MS) {
@@ -32,7 +32,7 @@ bool nb_pace_note(struct nb_pace *pace, int64_t cost, int64_t now, bool mended, 
 
 	if (shortest < NB_PACE_SHORTEST_MS)
 		shortest = NB_PACE_SHORTEST_MS;
-	if (pace->fighting && now - pace->mended > 2 * pace->distance + NB_PACE_WITHIN_MS)
+	if (pace->fighting && now - pace->mended > 2 * pace->distance + NB_PACE_QUIET_MS)
 		*pace = (struct nb_pace){ .waited = pace->waited };
 	if (mended && !pace->fighting)
 		begins = pace->fighting = count_mend(pace, now);
@@ -40,10 +40,13 @@ bool nb_pace_note(struct nb_pace *pace, int64_t cost, int64_t now, bool mended, 
 		pace->mended = now;
 	pace->last = now;
 	if (begins)
-		pace->distance = NB_PACE_STORM_MS;
+		pace->distance = pace->distance > NB_PACE_BEGIN_MS ? pace->distance
+								   : NB_PACE_BEGIN_MS;
 	else if (pace->fighting && !mended && !failed)
 		return false; /* not longer, and not shorter: it may be no more than a pause */
-	else if (pace->fighting || failed)
+	else if (pace->fighting)
+		pace->distance = at_most(pace->distance * 5 / 4, NB_PACE_FIGHT_MS);
+	else if (failed)
 		pace->distance = at_most(2 * pace->distance, NB_PACE_FIGHT_MS);
 	else if (pace->waited)
 		pace->distance = at_most(2 * pace->distance, NB_PACE_STORM_MS);

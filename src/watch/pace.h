@@ -7,7 +7,7 @@
  * and where each of them finds that something has happened meanwhile the distance
  * between two grows to a second. Where each look has to mend the same again and again,
  * somebody undoes what we do: then it grows to a minute, until there was nothing to mend for
- * twice as long and ten seconds more.
+ * some time.
  */
 #ifndef NAT_BRIDGE_PACE_H
 #define NAT_BRIDGE_PACE_H
@@ -18,8 +18,10 @@
 #define NB_PACE_SHORTEST_MS 20
 #define NB_PACE_STORM_MS    1000  /* longest distance while events go on */
 #define NB_PACE_FIGHT_MS    60000 /* and in a fight, or where looks fail, */
-#define NB_PACE_FIGHTS	    5	  /* which so many mends make, */
-#define NB_PACE_WITHIN_MS   10000 /* in this time */
+#define NB_PACE_FIGHTS	    15	  /* which so many mends make, */
+#define NB_PACE_WITHIN_MS   60000 /* in this time; the distance then begins with */
+#define NB_PACE_BEGIN_MS    250
+#define NB_PACE_QUIET_MS    10000 /* and so long without a mend, beside twice the distance, ends it */
 
 struct nb_pace {
 	int64_t last;	  /* when the last look ended, 0: never */

@@ -66,7 +66,7 @@ START_TEST(a_fight_is_noticed_and_left)
 	int64_t waited = 0, last = 0;
 	int begins = 0;
 
-	for (int i = 0; i < 30; i++) {
+	for (int i = 0; i < 60; i++) {
 		int64_t begun = nb_pace_next(&pace, now);
 
 		waited = begun - now;
@@ -83,7 +83,7 @@ START_TEST(a_fight_is_noticed_and_left)
 	ck_assert(pace.fighting);
 	ck_assert_int_eq(happens(3, true, false), NB_PACE_FIGHT_MS);
 	/* when they have stopped for long there is no more waiting */
-	now += 2 * NB_PACE_FIGHT_MS + NB_PACE_WITHIN_MS;
+	now += 2 * NB_PACE_FIGHT_MS + NB_PACE_QUIET_MS;
 	ck_assert_int_eq(happens(3, false, false), 0);
 	ck_assert(!pace.fighting);
 	now += 100;

@@ -79,10 +79,12 @@ docker_answers()
 }
 
 # docker_start [OPTION...]: a dockerd of the lab's own, and the image "box".
+# Its pool is large enough that no network made anew ends up in 192.168.0.0/16.
 docker_start()
 {
 	dockerd --data-root "$T/docker" --exec-root /run/docker --pidfile /run/docker.pid \
-		--storage-driver vfs "$@" >>"$T/dockerd.log" 2>&1 &
+		--storage-driver vfs --default-address-pool base=172.20.0.0/14,size=24 "$@" \
+		>>"$T/dockerd.log" 2>&1 &
 	poll 60 docker_answers || tap_bail "dockerd does not start: $(tail -n 5 "$T/dockerd.log")"
 	docker image inspect box:1 >/dev/null 2>&1 ||
 		image | docker import - box:1 >/dev/null || tap_bail "no image"

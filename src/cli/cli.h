@@ -190,6 +190,9 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
 int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
 		   enum nb_status status);
+/* Tell the system's log what was changed, and by whom; of a failure what it left half done. */
+void nb_journal_change(const struct nb_run *run, const struct nb_report *report);
+void nb_journal_failure(const struct nb_run *run);
 /* A word of a process that stays. */
 void nb_print_note(const struct nb_run *run, const char *text);
 /* Was everything written? A full disk or a closed pipe is a failure. */

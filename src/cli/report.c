@@ -223,6 +223,7 @@ int nb_print_failure(struct nb_run *run)
 	static const struct nb_row_list none;
 	cJSON *object;
 
+	nb_journal_failure(run);
 	print_warnings(run);
 	print_error(&run->error);
 	if (run->options.json) {
@@ -304,6 +305,7 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 {
 	cJSON *object;
 
+	nb_journal_change(run, report);
 	print_warnings(run);
 	if (status != NB_STATUS_OK)
 		print_error(&run->error);

@@ -192,6 +192,12 @@ must inside docker start one >/dev/null
 ok "after the reboot Docker's bridge comes: live without anybody" poll 30 in_sync agents
 must inside ip link add br-app type bridge
 ok "and the other one" poll 30 in_sync br-app
+must inside nat-bridge flush
+must inside ip link add br-some type bridge
+poll 30 settled
+is "what flush took out stays out when a device comes" "$(live br-app)" drift
+ok "until apply" inside nat-bridge apply
+ok "then it is in sync" poll 30 in_sync br-app
 
 # --- The watcher ---
 

@@ -91,6 +91,32 @@ is "an interface and a network of one name: ambiguous" $? 1
 has "with both qualified names" "$out" "iface:web or podman:web"
 must ip link delete web
 
+# --- With the watcher: networks made anew, by Podman's files and the kernel's events ---
+
+ok "remove everything" nb remove --all-networks
+must lab_podman rm -f -t 0 -a >/dev/null
+ok "a mapping of a network that will come" nb add podman:again 11434
+"$NAT_BRIDGE" --rules "$RULES" --config "$T/config.json" watch >"$T/watch.log" 2>&1 &
+watcher=$!
+missed=0
+for ((i = 0; i < 10; i++)); do
+	must lab_podman network create again >/dev/null
+	must lab_podman run -d --name again --network again --ulimit nofile=512:512 \
+		--ulimit nproc=512:512 localhost/box:1 /bin/sleep 600 >/dev/null
+	poll 10 nft get element inet nat-bridge targets \
+		"{ \"$(lab_podman network inspect again |
+			sed -n 's/.*"network_interface": "\(.*\)".*/\1/p')\" . tcp . 11434 }" ||
+		missed=$((missed + 1))
+	must lab_podman rm -f -t 0 again >/dev/null
+	must lab_podman network rm again >/dev/null
+done
+is "made anew $i times: each has its mapping" "$missed" 0
+ok "and the last one is gone, too" poll 10 nb check
+kill $watcher
+wait $watcher
+is "the watcher ends with 0" $? 0
+ok "remove everything" nb remove --all-networks
+
 # --- What docs/podman.md says ---
 
 nat-bridge()

@@ -76,6 +76,25 @@ void nb_engine_container_clear(struct nb_engine_container *container);
 int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_places *places,
 			     uint8_t protocol, uint16_t port, char *ret_name);
 
+/* Who has which IPv4 address (host byte order) in a network. */
+struct nb_engine_endpoint {
+	uint32_t address;
+	char container[NB_NETWORK_NAME_SIZE];
+};
+
+struct nb_engine_endpoints {
+	struct nb_engine_endpoint *items;
+	size_t count;
+};
+
+/*
+ * The containers in @network. One that the engine does not know, or an engine that does not
+ * answer, has none. -ENOMEM. @ret is zeroed first; free with nb_engine_endpoints_clear().
+ */
+int nb_engine_ask_endpoints(enum nb_engine engine, const struct nb_engine_places *places,
+			    const char *network, struct nb_engine_endpoints *ret);
+void nb_engine_endpoints_clear(struct nb_engine_endpoints *endpoints);
+
 /*
  * A descriptor that becomes readable when networks of @engine change, or containers join and
  * leave them; what is read from it means nothing more, and its end is that of the engine.

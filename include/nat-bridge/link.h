@@ -34,7 +34,8 @@ struct nb_link {
 	char kind[16]; /* "bridge", "veth", "tun", ... or "" for hardware */
 	uint32_t route_localnet;
 	uint32_t tag;
-	bool clsact; /* it has that qdisc; read, with the next one, by ingress.h */
+	bool clsact;	  /* it has that qdisc; read, with the next one, by ingress.h */
+	uint32_t dropped; /* packets that filters at that qdisc have dropped */
 	struct nb_ingress ingress;
 };
 

@@ -160,6 +160,12 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 int nb_state_read_devices(struct nb_netlink *nl, uint32_t mark, struct nb_state *ret,
 			  struct nb_error *err);
 /*
+ * A small question: the elements of `targets` with the bridge, protocol and port of @keys;
+ * without @keys, those of `bridges`. That there is no table is an answer, too.
+ */
+int nb_state_read_elements(struct nb_netlink *nl, const struct nb_element_list *keys,
+			   struct nb_state *ret, struct nb_error *err);
+/*
  * Find out whether filters at ingress can be had, if a device of @bridges or one that is
  * guarded lacks a current one. Impossible is no failure.
  */

@@ -7,6 +7,7 @@
 #include "../model/text.h"
 #include "engine.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -133,6 +134,69 @@ int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_place
 	}
 	cJSON_Delete(list);
 	return r == -ENOMEM ? r : 0;
+}
+
+/* "172.18.0.2/16": as Docker has it, and Podman for those who speak to it like to Docker. */
+static bool read_address(const char *text, uint32_t *ret)
+{
+	char address[INET_ADDRSTRLEN];
+	struct in_addr in;
+
+	if (!text)
+		return false;
+	snprintf(address, sizeof(address), "%.*s", (int)strcspn(text, "/"), text);
+	if (inet_pton(AF_INET, address, &in) != 1)
+		return false;
+	*ret = ntohl(in.s_addr);
+	return true;
+}
+
+static int append_endpoint(struct nb_engine_endpoints *endpoints, uint32_t address,
+			   const char *container)
+{
+	struct nb_engine_endpoint *grown = realloc(endpoints->items,
+						   (endpoints->count + 1) * sizeof(*grown));
+
+	if (!grown)
+		return -ENOMEM;
+	endpoints->items = grown;
+	grown += endpoints->count++;
+	grown->address = address;
+	nb_copy_line(grown->container, sizeof(grown->container), container);
+	return 0;
+}
+
+int nb_engine_ask_endpoints(enum nb_engine engine, const struct nb_engine_places *places,
+			    const char *network, struct nb_engine_endpoints *ret)
+{
+	const char *socket = engine == NB_ENGINE_PODMAN ? nb_podman_socket(places)
+							: nb_docker_socket(places);
+	char target[NB_NETWORK_NAME_SIZE + 16], why[NB_ENGINE_WHY];
+	const cJSON *container;
+	cJSON *json = NULL;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	/* one who joins is in it as soon as it has its address; in the list of containers later */
+	snprintf(target, sizeof(target), "/networks/%s", network);
+	r = nb_engine_get(engine, socket, target, &json, why);
+	cJSON_ArrayForEach(container, cJSON_GetObjectItemCaseSensitive(json, "Containers"))
+	{
+		const char *name = nb_engine_text(container, "Name");
+		uint32_t address;
+
+		if (r == 0 && name &&
+		    read_address(nb_engine_text(container, "IPv4Address"), &address))
+			r = append_endpoint(ret, address, name);
+	}
+	cJSON_Delete(json);
+	return r == -ENOMEM ? r : 0;
+}
+
+void nb_engine_endpoints_clear(struct nb_engine_endpoints *endpoints)
+{
+	free(endpoints->items);
+	memset(endpoints, 0, sizeof(*endpoints));
 }
 
 void nb_engine_container_clear(struct nb_engine_container *container)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Connection tracking by nfnetlink, attributes by hand: two requests do not
+ * Connection tracking by nfnetlink, attributes by hand: a few requests do not
  * deserve one more library.
  */
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
@@ -16,6 +17,9 @@
 
 /* A dump is inconsistent if the hash table is resized meanwhile. */
 #define DUMP_ATTEMPTS 10
+
+/* CTA_TIMESTAMP_EVENT, which headers before 6.14 do not know. */
+#define TIMESTAMP_EVENT 27
 
 static struct nlmsghdr *put_header(char *buffer, uint16_t type)
 {
@@ -130,6 +134,57 @@ static uint8_t read_tcp_state(const struct nlattr *protoinfo)
 	return 0;
 }
 
+static uint64_t read_be64(const struct nlattr *attr)
+{
+	return mnl_attr_validate(attr, MNL_TYPE_U64) < 0 ? 0 : be64toh(mnl_attr_get_u64(attr));
+}
+
+static void read_counters(const struct nlattr *nest, struct nb_conntrack_detail *detail,
+			  unsigned int direction)
+{
+	struct nlattr *attr;
+
+	detail->counted = true;
+	mnl_attr_for_each_nested(attr, nest) {
+		switch (mnl_attr_get_type(attr)) {
+		case CTA_COUNTERS_PACKETS:
+			detail->packets[direction] = read_be64(attr);
+			break;
+		case CTA_COUNTERS_BYTES:
+			detail->bytes[direction] = read_be64(attr);
+			break;
+		}
+	}
+}
+
+static void read_detail(const struct nlmsghdr *message, struct nb_conntrack_detail *detail)
+{
+	struct nlattr *attr, *time;
+
+	mnl_attr_for_each(attr, message, sizeof(struct nfgenmsg)) {
+		switch (mnl_attr_get_type(attr)) {
+		case CTA_COUNTERS_ORIG:
+			read_counters(attr, detail, 0);
+			break;
+		case CTA_COUNTERS_REPLY:
+			read_counters(attr, detail, 1);
+			break;
+		case CTA_TIMESTAMP:
+			mnl_attr_for_each_nested(time, attr) {
+				if (mnl_attr_get_type(time) == CTA_TIMESTAMP_START)
+					detail->began = (int64_t)read_be64(time);
+			}
+			break;
+		case TIMESTAMP_EVENT:
+			detail->at = (int64_t)read_be64(attr);
+			break;
+		case CTA_TIMEOUT:
+			detail->left = read_be32(attr);
+			break;
+		}
+	}
+}
+
 static void read_entry(const struct nlmsghdr *message, struct nb_conntrack *entry)
 {
 	struct nlattr *attr;
@@ -184,17 +239,29 @@ static int append(struct nb_conntrack_list *list, const struct nb_conntrack *ent
 	return 0;
 }
 
+bool nb_conntrack_parse(const struct nlmsghdr *message, struct nb_conntrack *ret,
+			struct nb_conntrack_detail *ret_detail)
+{
+	memset(ret, 0, sizeof(*ret));
+	if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_CTNETLINK ||
+	    (NFNL_MSG_TYPE(message->nlmsg_type) != IPCTNL_MSG_CT_NEW &&
+	     NFNL_MSG_TYPE(message->nlmsg_type) != IPCTNL_MSG_CT_DELETE) ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(struct nfgenmsg)))
+		return false;
+	read_entry(message, ret);
+	if (ret_detail) {
+		memset(ret_detail, 0, sizeof(*ret_detail));
+		read_detail(message, ret_detail);
+	}
+	return ret->protocol == IPPROTO_TCP || ret->protocol == IPPROTO_UDP;
+}
+
 static int collect(const struct nlmsghdr *message, void *data)
 {
-	struct nb_conntrack entry = { 0 };
+	struct nb_conntrack entry;
 	struct dump *dump = data;
 
-	if (NFNL_SUBSYS_ID(message->nlmsg_type) != NFNL_SUBSYS_CTNETLINK ||
-	    NFNL_MSG_TYPE(message->nlmsg_type) != IPCTNL_MSG_CT_NEW ||
-	    message->nlmsg_len < mnl_nlmsg_size(sizeof(struct nfgenmsg)))
-		return 0;
-	read_entry(message, &entry);
-	if (entry.protocol != IPPROTO_TCP && entry.protocol != IPPROTO_UDP)
+	if (!nb_conntrack_parse(message, &entry, NULL))
 		return 0;
 	/* Linux before 5.15 knows no CTA_STATUS_MASK and sends everything */
 	if ((entry.status & dump->mask) != dump->status)
@@ -278,16 +345,55 @@ static void put_original(struct nlmsghdr *request, const struct nb_conntrack *en
 	mnl_attr_nest_end(request, tuple);
 }
 
+static void put_identity(struct nlmsghdr *request, const struct nb_conntrack *entry)
+{
+	put_original(request, entry);
+	if (entry->has_id)
+		mnl_attr_put_u32(request, CTA_ID, entry->id);
+	if (entry->zone_scope == NB_ZONE_BOTH)
+		mnl_attr_put_u16(request, CTA_ZONE, htons(entry->zone));
+}
+
 int nb_conntrack_delete(struct nb_netlink *nl, const struct nb_conntrack *entry,
 			struct nb_netlink_ack *ack)
 {
 	char buffer[256];
 	struct nlmsghdr *request = put_header(buffer, IPCTNL_MSG_CT_DELETE);
 
-	put_original(request, entry);
-	if (entry->has_id)
-		mnl_attr_put_u32(request, CTA_ID, entry->id);
-	if (entry->zone_scope == NB_ZONE_BOTH)
-		mnl_attr_put_u16(request, CTA_ZONE, htons(entry->zone));
+	put_identity(request, entry);
 	return nb_netlink_ask(nl, NETLINK_NETFILTER, request, NULL, NULL, ack);
+}
+
+struct one {
+	struct nb_conntrack entry;
+	struct nb_conntrack_detail detail;
+	bool found;
+};
+
+static int take_one(const struct nlmsghdr *message, void *data)
+{
+	struct one *one = data;
+
+	one->found |= nb_conntrack_parse(message, &one->entry, &one->detail);
+	return 0;
+}
+
+int nb_conntrack_get(struct nb_netlink *nl, struct nb_conntrack *entry,
+		     struct nb_conntrack_detail *ret_detail, struct nb_netlink_ack *ack)
+{
+	struct one one = { .found = false };
+	char buffer[256];
+	struct nlmsghdr *request = put_header(buffer, IPCTNL_MSG_CT_GET);
+	int r;
+
+	put_identity(request, entry);
+	r = nb_netlink_ask(nl, NETLINK_NETFILTER, request, take_one, &one, ack);
+	if (r < 0)
+		return r;
+	/* the kernel looks for the tuple alone, which another entry may have by now */
+	if (!one.found || (entry->has_id && one.entry.has_id && one.entry.id != entry->id))
+		return -ENOENT;
+	*entry = one.entry;
+	*ret_detail = one.detail;
+	return 0;
 }

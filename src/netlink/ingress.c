@@ -9,6 +9,7 @@
  * show the program.
  */
 #include <errno.h>
+#include <linux/gen_stats.h>
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 #include <linux/rtnetlink.h>
@@ -137,6 +138,24 @@ int nb_ingress_read(struct nb_netlink *nl, struct nb_link *link, uint32_t mark,
 	return nb_netlink_error(err, &ack, r, what);
 }
 
+/* How many packets its filters have dropped. */
+static uint32_t read_dropped(const struct nlmsghdr *message)
+{
+	struct nlattr *attr, *stats;
+	struct gnet_stats_queue queue = { 0 };
+
+	mnl_attr_for_each(attr, message, sizeof(struct tcmsg)) {
+		if (mnl_attr_get_type(attr) != TCA_STATS2)
+			continue;
+		mnl_attr_for_each_nested(stats, attr) {
+			if (mnl_attr_get_type(stats) == TCA_STATS_QUEUE &&
+			    mnl_attr_get_payload_len(stats) >= sizeof(queue))
+				memcpy(&queue, mnl_attr_get_payload(stats), sizeof(queue));
+		}
+	}
+	return queue.drops;
+}
+
 static int read_qdisc(const struct nlmsghdr *message, void *data)
 {
 	const struct tcmsg *tc = mnl_nlmsg_get_payload(message);
@@ -145,8 +164,10 @@ static int read_qdisc(const struct nlmsghdr *message, void *data)
 	if (message->nlmsg_type != RTM_NEWQDISC || tc->tcm_parent != TC_H_CLSACT)
 		return 0;
 	for (size_t i = 0; i < list->count; i++)
-		if (list->items[i].index == tc->tcm_ifindex)
+		if (list->items[i].index == tc->tcm_ifindex) {
 			list->items[i].clsact = true;
+			list->items[i].dropped = read_dropped(message);
+		}
 	return 0;
 }
 

@@ -560,6 +560,19 @@ int nb_state_read_devices(struct nb_netlink *nl, uint32_t mark, struct nb_state 
 	return r < 0 ? r : nb_ingress_read_all(nl, &ret->links, mark, err);
 }
 
+int nb_state_read_elements(struct nb_netlink *nl, const struct nb_element_list *keys,
+			   struct nb_state *ret, struct nb_error *err)
+{
+	struct reader reader = { .nl = nl, .state = ret, .now = now_ms() };
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->partial = true;
+	r = keys ? get_elements(&reader, NB_SET_ID_TARGETS, NB_SET_TARGETS, keys, err)
+		 : dump_set(&reader, NB_SET_ID_BRIDGES, NB_SET_BRIDGES, err);
+	return r == -ENOENT ? 0 : r;
+}
+
 static bool lacks_ingress(const struct nb_bridge_list *bridges, const struct nb_link_list *links)
 {
 	for (size_t i = 0; i < bridges->count; i++) {

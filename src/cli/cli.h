@@ -35,6 +35,8 @@ struct nb_options {
 	bool keep_going;
 	bool all;
 	bool all_networks;
+	bool log_accounting;
+	const char *log; /* where `watch` writes what connects, NULL: nowhere */
 	struct nb_word_list except;
 	int64_t duration; /* seconds of --for, 0 = for ever */
 	int64_t wait;	  /* seconds to wait for the lock */
@@ -100,6 +102,7 @@ struct nb_option_info {
 	char letter;	      /* 0: none */
 	const char *argument; /* NULL: takes none */
 	bool repeats;
+	bool optional; /* the argument may be left out */
 	const char *help;
 };
 
@@ -226,6 +229,13 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 
 /* What an engine says of its networks. NULL: out of memory. Borrowed from the run. */
 const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine);
+
+/* What they said may be true no longer: the next question is asked again. */
+void nb_forget_engines(struct nb_run *run);
+
+/* nb_engine_ask_endpoints(), where the engine is said to be. */
+int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
+		     struct nb_engine_endpoints *ret);
 
 /* nb_engine_listen(), where the engine is said to be. */
 int nb_listen_engine(struct nb_run *run, enum nb_engine engine);

@@ -70,7 +70,9 @@ const struct nb_command nb_commands[] = {
 			"For a service: it applies at once and whenever the ruleset, a device, a\n"
 			"rule file or a network of Docker changes. What 'flush' took out stays\n"
 			"out until 'apply'. Nothing depends on it but that runtime mappings come\n"
-			"back after somebody else's 'nft flush ruleset'.\n",
+			"back after somebody else's 'nft flush ruleset'.\n"
+			"With --log a line of JSON tells when a container connects, and one when\n"
+			"that ends: who, where, how long and, with --log-accounting, how much.\n",
 		.run = nb_command_watch,
 	},
 	{

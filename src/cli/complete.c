@@ -246,6 +246,10 @@ static void offer_arguments(struct line *line)
 			offer(line, times[i], "the kernel ends it then");
 	else if (strcmp(name, "wait") == 0)
 		offer(line, "0", "not at all");
+	else if (strcmp(name, "log") == 0) {
+		offer(line, "journal", "fields NAT_BRIDGE_*");
+		puts(WANT_FILES);
+	}
 }
 
 /* The row of an option word, or SIZE_MAX; *@value is what stands behind "=" or the letter. */
@@ -295,6 +299,8 @@ static size_t take_option(struct line *line, const char *word, const char *next,
 		take_path(line, &option, value);
 		return 0;
 	}
+	if (option.optional)
+		return 0;
 	if (next_is_last)
 		line->argument_of = option;
 	else if (next)

@@ -15,6 +15,7 @@
 enum kind {
 	OPTION_FLAG,
 	OPTION_TEXT,
+	OPTION_WHERE, /* its argument may be left out; otherwise it stands behind '=' */
 	OPTION_DURATION,
 	OPTION_WAIT,
 	OPTION_WORDS, /* may be given again */
@@ -52,6 +53,10 @@ static const struct option_row rows[] = {
 	  "a bridge that does not exist now is a failure" },
 	{ "keep-going", 0, OPTION_FLAG, FIELD(keep_going), NULL, " apply ",
 	  "apply the valid files, name the others (exit status 4)" },
+	{ "log", 0, OPTION_WHERE, FIELD(log), "WHERE", " watch ",
+	  "log who connects: to standard output, journal or FILE" },
+	{ "log-accounting", 0, OPTION_FLAG, FIELD(log_accounting), NULL, " watch ",
+	  "let the kernel count bytes and note times meanwhile" },
 	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, NULL,
 	  "change nothing; print what would be done, for nft" },
 	{ "wait", 'w', OPTION_WAIT, FIELD(wait), "TIME", NULL,
@@ -88,6 +93,7 @@ bool nb_option_get(size_t i, const struct nb_command *command, struct nb_option_
 		.letter = rows[i].letter,
 		.argument = rows[i].argument,
 		.repeats = rows[i].kind == OPTION_WORDS,
+		.optional = rows[i].kind == OPTION_WHERE,
 		.help = rows[i].help,
 	};
 	return is_taken_by(&rows[i], command);
@@ -180,6 +186,7 @@ static int set_value(struct nb_run *run, const struct option_row *row, const cha
 	case OPTION_FLAG:
 		set_flag(run, row);
 		return 0;
+	case OPTION_WHERE:
 	case OPTION_TEXT:
 		if (!*value)
 			return usage(run, "--%s needs a path", row->name);
@@ -251,6 +258,8 @@ static int parse_option(struct nb_run *run, int argc, char **argv, int *position
 		set_flag(run, row);
 		return 0;
 	}
+	if (!value && row->kind == OPTION_WHERE)
+		value = "-";
 	if (value)
 		return set_value(run, row, value);
 	value = *position + 1 < argc ? argv[*position + 1] : NULL;
@@ -346,8 +355,11 @@ static void print_options(const struct nb_command *command, FILE *out)
 
 		if (command ? !is_taken_by(row, command) : row->commands != NULL)
 			continue;
-		snprintf(name, sizeof(name), "--%s%s%s", row->name, row->argument ? " " : "",
-			 row->argument ? row->argument : "");
+		if (row->kind == OPTION_WHERE)
+			snprintf(name, sizeof(name), "--%s[=%s]", row->name, row->argument);
+		else
+			snprintf(name, sizeof(name), "--%s%s%s", row->name,
+				 row->argument ? " " : "", row->argument ? row->argument : "");
 		if (row->letter)
 			fprintf(out, "  -%c, %-17s %s\n", row->letter, name, row->help);
 		else

@@ -58,6 +58,27 @@ const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine 
 	return answer;
 }
 
+void nb_forget_engines(struct nb_run *run)
+{
+	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
+		if (run->asked[engine])
+			nb_engine_answer_clear(&run->engines[engine]);
+		run->asked[engine] = false;
+	}
+}
+
+int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
+		     struct nb_engine_endpoints *ret)
+{
+	struct nb_engine_answer ignored;
+	struct nb_engine_places places;
+
+	memset(ret, 0, sizeof(*ret));
+	if (find_places(run, engine, &places, &ignored) < 0)
+		return 0;
+	return nb_engine_ask_endpoints(engine, &places, network, ret);
+}
+
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret)
 {

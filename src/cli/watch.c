@@ -34,10 +34,14 @@
 #include "../watch/files.h"
 #include "../watch/notify.h"
 #include "../watch/pace.h"
+#include "../watch/sink.h"
+#include "accounting.h"
 #include "apply.h"
+#include "flow_log.h"
 #include "nat-bridge/events.h"
 
 #define RECONNECT_MS 1000
+#define LOG_AGAIN_MS 30000
 #define RECONNECTS   6 /* each after twice the time; then with the next look */
 
 /* Why a look is due. */
@@ -98,6 +102,11 @@ struct watch {
 	bool lost;	  /* events were, so nobody knows */
 	bool restore;	  /* in the look that is under way */
 	struct nb_element_list remembered;
+
+	pid_t log; /* the process that logs connections, 0: there is none */
+	int log_pipe;
+	bool unread;	   /* it was on standard output, which somebody has closed */
+	int64_t log_again; /* when to start it again, 0: not now */
 
 	int lock;
 	pid_t child; /* 0: no look is under way */
@@ -523,7 +532,45 @@ static void read_signals(struct watch *w)
 			want_look(w, REASON_ASKED);
 		else
 			w->ending = true;
+		if (w->log)
+			kill(w->log, (int)info.ssi_signo);
 	}
+}
+
+/* --- The log of connections, a process of its own --- */
+
+static void start_log(struct watch *w, bool resume)
+{
+	pid_t pid = nb_flow_log_start(w->run, resume, &w->log_pipe);
+
+	w->log_again = 0;
+	if (pid > 0) {
+		w->log = pid;
+		return;
+	}
+	nb_print_note(w->run, w->run->error.message);
+	w->log_again = nb_monotonic_ms() + LOG_AGAIN_MS;
+}
+
+static void end_log(struct watch *w)
+{
+	int status = 0;
+
+	close(w->log_pipe);
+	while (waitpid(w->log, &status, 0) < 0 && errno == EINTR)
+		;
+	w->log = 0;
+	if (w->ending)
+		return;
+	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPIPE &&
+	    strcmp(w->run->options.log, "-") == 0) {
+		nb_error_set(&w->run->error, NB_STATUS_FAILED, EPIPE, "log",
+			     "nobody reads the log any more");
+		w->unread = w->ending = true;
+		return;
+	}
+	nb_print_note(w->run, "the process that logs connections has ended; it is started again");
+	w->log_again = nb_monotonic_ms() + RECONNECT_MS;
 }
 
 /* --- Set-up and loop --- */
@@ -593,6 +640,27 @@ static int open_files(struct watch *w)
 	return 0;
 }
 
+static int set_up_log(struct watch *w)
+{
+	struct nb_run *run = w->run;
+	pid_t pid;
+	int r;
+
+	/* also what one left that was killed */
+	nb_accounting_end(run);
+	if (!run->options.log)
+		return 0;
+	pid = nb_flow_log_start(run, false, &w->log_pipe);
+	if (pid < 0)
+		return (int)pid;
+	w->log = pid;
+	/* lines on standard output are the log's alone; ours are for people */
+	if (strcmp(run->options.log, "-") == 0 && !run->options.json)
+		dup2(STDERR_FILENO, STDOUT_FILENO);
+	r = run->options.log_accounting ? nb_accounting_begin(run) : 0;
+	return r;
+}
+
 static int set_up(struct watch *w)
 {
 	struct nb_run *run = w->run;
@@ -602,6 +670,15 @@ static int set_up(struct watch *w)
 		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 				    "watch has no dry run; 'nat-bridge check' says what it would "
 				    "mend");
+	if (run->options.log_accounting && !run->options.log)
+		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+				    "--log-accounting is for --log: nat-bridge watch --log "
+				    "--log-accounting");
+	if (run->options.log && !nb_sink_is_place(run->options.log))
+		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+				    "--log takes 'journal', '-' or a path with a slash, such as "
+				    "./%.100s",
+				    run->options.log);
 	if (geteuid() != 0)
 		return nb_error_set(
 			&run->error, NB_STATUS_FAILED, EPERM, "permission",
@@ -621,6 +698,9 @@ static int set_up(struct watch *w)
 	if (w->signals < 0 || w->clock < 0)
 		return nb_error_set(&run->error, NB_STATUS_FAILED, errno, "kernel",
 				    "signalfd or timerfd: %s", strerror(errno));
+	r = set_up_log(w);
+	if (r < 0)
+		return r;
 	w->beat = nb_notify_interval();
 	w->next_beat = w->beat ? nb_monotonic_ms() + w->beat : 0;
 	return 0;
@@ -634,7 +714,8 @@ static int64_t earlier(int64_t a, int64_t b)
 /* How long nothing is to be done; -1: until something happens. */
 static int patience(const struct watch *w)
 {
-	int64_t until = earlier(w->next_beat, w->reconnect), now = nb_monotonic_ms();
+	int64_t until = earlier(earlier(w->next_beat, w->reconnect), w->log_again);
+	int64_t now = nb_monotonic_ms();
 
 	if (w->reasons && !w->child)
 		until = earlier(until, w->due ? w->due : 1);
@@ -651,6 +732,8 @@ static void act(struct watch *w)
 		begin_look(w);
 	if (w->reconnect && now >= w->reconnect)
 		listen_docker(w);
+	if (w->log_again && now >= w->log_again)
+		start_log(w, true);
 	if (w->next_beat && now >= w->next_beat) {
 		nb_notify("WATCHDOG=1");
 		w->next_beat = now + w->beat;
@@ -659,13 +742,14 @@ static void act(struct watch *w)
 
 static void wait_and_read(struct watch *w)
 {
-	enum { RULESET, DEVICES, FILES, SIGNALS, CLOCK, DOCKER, CHILD, COUNT };
+	enum { RULESET, DEVICES, FILES, SIGNALS, CLOCK, DOCKER, CHILD, LOG, COUNT };
 	struct pollfd fds[COUNT] = {
 		[FILES] = { .fd = w->files.fd },
 		[SIGNALS] = { .fd = w->signals },
 		[CLOCK] = { .fd = w->clock },
 		[DOCKER] = { .fd = w->docker },
 		[CHILD] = { .fd = w->child ? w->pipe : -1 },
+		[LOG] = { .fd = w->log ? w->log_pipe : -1 },
 	};
 
 	nb_events_descriptors(w->events, &fds[RULESET].fd, &fds[DEVICES].fd);
@@ -689,6 +773,8 @@ static void wait_and_read(struct watch *w)
 		read_docker(w);
 	if (fds[CHILD].revents)
 		end_look(w);
+	if (fds[LOG].revents)
+		end_log(w);
 }
 
 int nb_command_watch(struct nb_run *run)
@@ -708,11 +794,18 @@ int nb_command_watch(struct nb_run *run)
 	}
 	if (r == 0)
 		nb_notify("STOPPING=1");
+	if (w.log) {
+		w.ending = true;
+		kill(w.log, SIGTERM);
+		end_log(&w);
+	}
+	if (run->options.log_accounting)
+		nb_accounting_end(run);
 	nb_element_list_clear(&w.remembered);
 	nb_events_close(w.events);
 	nb_files_close(&w.files);
 	for (int fds[] = { w.signals, w.clock, w.docker }, i = 0; i < 3; i++)
 		if (fds[i] >= 0)
 			close(fds[i]);
-	return r < 0 ? nb_print_failure(run) : NB_STATUS_OK;
+	return r < 0 || w.unread ? nb_print_failure(run) : NB_STATUS_OK;
 }

@@ -64,6 +64,17 @@ ok "a pattern" nb add 'podman:*' 5432:11434 --except podman
 has "what it matches" "$(podman_dial web "$web" 5432)" "host 10."
 is "the exception" "$(podman_dial podman "$(podman_gateway podman)" 5432)" ""
 ok "and goes" nb remove 'podman:*' --all
+ok "a mapping, and the watcher with its log" nb add podman:web 5432:11434
+"$NAT_BRIDGE" --rules "$RULES" --config "$T/config.json" watch --log="$T/flows.log" \
+	>"$T/watch.log" 2>&1 &
+watcher=$!
+poll 10 grep -q log-begin "$T/flows.log"
+has "a container reaches the service" "$(podman_dial web "$web" 5432 --name caller)" "host 10."
+ok "the log names the network and the container" poll 10 grep -q \
+	'"end".*"network":"podman:web".*"container":"caller"' "$T/flows.log"
+kill $watcher
+wait $watcher
+ok "and goes" nb remove podman:web 5432:11434
 # as "podman network create -d macvlan lan" writes it, which needs a kernel that has them
 sed -e 's/"name": "web"/"name": "lan"/' -e 's/"driver": "bridge"/"driver": "macvlan"/' \
 	-e 's/"id": "......../"id": "01234567/' -e '/"network_interface"/d' \

@@ -56,7 +56,8 @@ PY
 
 ok "a mapping of a network that does not exist yet" nb add docker:agents 11434
 # the program itself, whose exit status is asked for at the end
-"$NAT_BRIDGE" --rules "$RULES" --config "$T/config.json" watch >"$T/watch.log" 2>&1 &
+"$NAT_BRIDGE" --rules "$RULES" --config "$T/config.json" watch --log="$T/flows.log" \
+	>"$T/watch.log" 2>&1 &
 watcher=$!
 docker_start
 poll 10 grep -q docker "$T/watch.log"
@@ -73,6 +74,26 @@ exec 7<&-
 tap_note "from the bridge that is up to its mapping: $took ms"
 ok "a new network has its mapping at once, more or less" [ "$took" -le 3000 ]
 has "and is reached" "$(docker_dial agents "$(docker_gateway agents)" 11434)" "host 172."
+
+# --- Who it was ---
+
+# told NAME: of which network the container NAME is in the log, at its connection's end
+told()
+{
+	grep '"event":"end"' "$T/flows.log" | grep "\"container\":\"$1\"" |
+		sed 's/.*"network":"\([^"]*\)".*"port":\([0-9]*\).*"reason":"\([^"]*\)".*/\1 \2 \3/'
+}
+is_told()
+{
+	[ -n "$(told "$1")" ]
+}
+for name in eager hasty; do
+	must docker_dial agents "$(docker_gateway agents)" 11434 --name "$name" >/dev/null
+	poll 10 is_told "$name"
+	is "the log names a container that dials as soon as it runs" "$(told "$name")" \
+		"docker:agents 11434 closed"
+done
+is "and every line has a name" "$(grep -c '"container":null' "$T/flows.log")" 0
 
 # --- Made anew, again and again, under a flood to a port that is not mapped ---
 

@@ -12,6 +12,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
+from watcher import Watcher  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
 SITE = """
@@ -25,45 +26,6 @@ table inet site {
 	}
 }
 """
-
-
-class Watcher:
-    """The program, from READY=1 on."""
-
-    def __init__(self, *words):
-        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.path = f"{lab.dir}/notify-{os.urandom(4).hex()}"
-        self.socket.bind(self.path)
-        self.socket.settimeout(20)
-        self.log = open(f"{lab.dir}/watch.log", "w+", encoding="utf-8")
-        self.process = subprocess.Popen(
-            lab.command("watch", *words), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
-            env=dict(os.environ, NOTIFY_SOCKET=self.path, ASAN_OPTIONS="detect_leaks=0"))
-        first = self.socket.recv(200).decode()
-        expect(first.startswith("READY=1"), f"notified {first!r}")
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.end()
-
-    def end(self, number=signal.SIGTERM):
-        if self.process.poll() is None:
-            self.process.send_signal(number)
-        self.socket.close()
-        return self.process.wait(20)
-
-    def said(self):
-        with open(self.log.name, encoding="utf-8") as file:
-            return file.read()
-
-    def status(self, key):
-        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
-            return int(re.search(rf"^{key}:\s*(\d+)", file.read(), re.M).group(1))
-
-    def descriptors(self):
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
 
 
 def last_pid():
@@ -100,7 +62,7 @@ def done():
 @case("what others break is mended: table, elements, chains, openers, filters")
 def _():
     fresh()
-    with Watcher() as watcher:
+    with Watcher(lab) as watcher:
         for command in ("nft flush ruleset", "nft delete table inet nat-bridge",
                         "nft flush chain inet nat-bridge guard", "nft flush set inet nat-bridge accepted",
                         "nft delete element inet nat-bridge bridges { br-app }",
@@ -121,7 +83,7 @@ def _():
 @case("bridges that come, go, are renamed and made anew")
 def _():
     fresh()
-    with Watcher():
+    with Watcher(lab):
         lab.good("add", "iface:br-late", str(lab.mapped))
         sh("ip link add br-late type bridge")
         expect(wait_for(lambda: lab.conf("br-late", "route_localnet") == 1, 5), "a new bridge")
@@ -141,7 +103,7 @@ def _():
     fresh()
     lab.good("remove", "--all-networks")
     shutil.rmtree(lab.rules)
-    with Watcher() as watcher:
+    with Watcher(lab) as watcher:
         good = {"version": 1, "mappings": [{"network": "iface:br-app", "port": lab.mapped}]}
         lab.write_rules({"one.json": good})
         heals("a file in a directory that is new")
@@ -164,7 +126,7 @@ def _():
 @case("runtime mappings come back after a flush of others, and never after our own commands")
 def _():
     fresh()
-    with Watcher() as watcher:
+    with Watcher(lab) as watcher:
         lab.good("add", "br-two", "9001", "9002", "--runtime")
         lab.good("add", "br-two", "9003", "--runtime", "--for", "1h")
         wait_for(lambda: False, 0.5)
@@ -204,7 +166,7 @@ def _():
 @case("a mapping that ends: its file is tidied")
 def _():
     fresh()
-    with Watcher():
+    with Watcher(lab):
         lab.good("add", "br-app", "9005", "--for", "1s")
         path = f"{lab.rules}/iface.br-app-9005-tcp.json"
         expect(os.path.exists(path), "the file")
@@ -216,7 +178,7 @@ def _():
 @case("one at a time; SIGHUP looks; SIGTERM ends it with 0; a dry run is refused")
 def _():
     fresh()
-    with Watcher() as watcher:
+    with Watcher(lab) as watcher:
         second = lab.nb("watch", "--json")
         expect_eq((second.rc, second.json["error"]["code"]), (1, "locked"), "a second one")
         expect(str(watcher.process.pid) in second.err, "names the first")
@@ -231,7 +193,7 @@ def _():
 @case("--json: one object a line")
 def _():
     fresh()
-    with Watcher("--json") as watcher:
+    with Watcher(lab, "--json") as watcher:
         sh("nft flush ruleset")
         heals("flushed")
         wait_for(lambda: '"changed":true' in watcher.said(), 5)
@@ -243,13 +205,13 @@ def _():
 def _():
     fresh()
     for round_ in range(12 if not arguments.full else 60):
-        watcher = Watcher()
+        watcher = Watcher(lab)
         sh("nft flush ruleset")
         time.sleep(0.0005 * (round_ % 12))
         watcher.end(signal.SIGKILL)
         lab.closed(f"round {round_}")
     # a look whose watcher was killed ends by itself
-    with Watcher():
+    with Watcher(lab):
         heals("the next one")
     expect(reached(), "reached")
 
@@ -257,7 +219,7 @@ def _():
 @case("nothing happens: no wake-up; 2 MiB at most; descriptors and memory stay flat")
 def _():
     fresh()
-    with Watcher() as watcher:
+    with Watcher(lab) as watcher:
         sh("nft flush ruleset")
         heals("flushed")
         wait_for(lambda: False, 0.5)
@@ -282,7 +244,7 @@ def _():
 @case("a thousand commits of others are a few looks, and blocklists none")
 def _():
     fresh()
-    with Watcher():
+    with Watcher(lab):
         wait_for(lambda: False, 0.5)
         before = last_pid()
         commits = "".join(f"add element inet site blocked {{ 192.0.{i // 250}.{i % 250} }}\n"
@@ -302,7 +264,7 @@ def _():
 @case("events that are lost: it looks, and does not trust its memory")
 def _():
     fresh()
-    with Watcher() as watcher:
+    with Watcher(lab) as watcher:
         lab.good("add", "br-two", "9006", "--runtime")
         wait_for(lambda: False, 0.5)
         watcher.process.send_signal(signal.SIGSTOP)
@@ -318,7 +280,7 @@ def _():
 @case("somebody who undoes it again and again is named once, and the looks become rare")
 def _():
     fresh()
-    with Watcher() as watcher:
+    with Watcher(lab) as watcher:
         loop = subprocess.Popen(
             ["bash", "-c", "while :; do nft delete table inet nat-bridge; sleep 0.05; done"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)

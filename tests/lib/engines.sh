@@ -155,11 +155,14 @@ podman_prepare()
 	image | lab_podman import - box:1 >/dev/null 2>&1 || tap_bail "no image"
 }
 
-# podman_dial NETWORK ADDRESS PORT
+# podman_dial NETWORK ADDRESS PORT [OPTION...]
 podman_dial()
 {
-	lab_podman run --rm --network "$1" --ulimit nofile=512:512 --ulimit nproc=512:512 \
-		localhost/box:1 /bin/sh -c "$(dial "$2" "$3")" 2>>"$T/podman.log"
+	local network=$1 address=$2 port=$3
+
+	shift 3
+	lab_podman run --rm --network "$network" --ulimit nofile=512:512 --ulimit nproc=512:512 \
+		"$@" localhost/box:1 /bin/sh -c "$(dial "$address" "$port")" 2>>"$T/podman.log"
 }
 
 podman_gateway()

@@ -445,6 +445,17 @@ class Agent:
         self.open[name] = sock
         return sock.recv(100).decode().strip()
 
+    def do_hang_up(self, *names):
+        """Those connections, or all."""
+        for name in names or list(self.open):
+            self.open.pop(name).close()
+
+    def do_load(self, host, port, count):
+        """So many connections, one after the other, each of them reset."""
+        for _ in range(count):
+            with socket.create_connection((host, port), 5) as sock:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
     def do_exchange(self, name, timeout):
         sock = self.open[name]
         sock.settimeout(timeout)

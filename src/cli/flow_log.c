@@ -1,0 +1,761 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * nat-bridge watch --log: a line when a mapped flow begins, and one when it ends.
+ *
+ * Theory of operation
+ * -------------------
+ * A process of its own, because it may have to wait for whoever reads the lines, and mending must
+ * not. What it tells comes from connection tracking's events. These are not complete, which it
+ * has to know of in order not to lie:
+ *
+ *   - The event of an end (DESTROY) comes when the entry is forgotten, two minutes after a TCP
+ *     connection has closed. So the closing state (UPDATE) is the end; it has no counters, for
+ *     which the entry is asked.
+ *   - An entry that is older than the listener may have no events at all (nf_conntrack_events
+ *     is 2, the default since Linux 5.19). These are looked for once a minute.
+ *   - A queue that is full loses events. That is a line of its own, and everything is looked at
+ *     again.
+ *   - An entry does not say why it goes. `remove` takes the mapping out first and ends the flow then,
+ *     so whoever finds the mapping gone at a flow's end knows. A mapping with a timeout goes
+ *     without any event: a timer has its moment.
+ */
+#include "flow_log.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/signalfd.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "../model/text.h"
+#include "../watch/sink.h"
+#include "accounting.h"
+#include "flow_origin.h"
+#include "nat-bridge/events.h"
+#include "nat-bridge/refused.h"
+
+#define POLL_MS	   60000 /* for flows of which no event comes */
+#define REFUSED_MS 10000 /* for what was dropped, of which none comes, either */
+#define REVIEW_MS  1000	 /* at most so often: a change of the rules may have set another end */
+#define MOST_READS 64	 /* before a look, however much there is */
+
+/* What the kernel says of a mapping, as long as our table does not change. */
+struct known {
+	bool valid;
+	struct nb_element element; /* bridge, protocol and port; the target, if it is live */
+	bool live;
+};
+#define KNOWN_COUNT 64
+
+struct log {
+	struct nb_run *run;
+	struct nb_conntrack_listener *listener;
+	struct nb_events *events;
+	struct nb_sink sink;
+	struct nb_flow_table table;
+	struct nb_origins origins;
+	struct known known[KNOWN_COUNT];
+	struct nb_refused refused;
+	bool refused_known;
+	int signals;
+	bool lost;	/* events were */
+	int64_t look;	/* when everything is looked at, monotonic ms; 0: not */
+	int64_t review; /* when ends of mappings are asked for anew; 0: not */
+	int64_t count;	/* when refused packets are */
+	int64_t end;	/* the first end of a mapping that a flow has, epoch ms; 0: none */
+	bool ending;
+};
+
+/* --- Lines --- */
+
+/* RFC 3339 with milliseconds, or null. */
+static void add_time(cJSON *object, const char *key, int64_t ms)
+{
+	char seconds[NB_TIME_SIZE], text[NB_TIME_SIZE + 8];
+
+	if (!ms) {
+		cJSON_AddNullToObject(object, key);
+		return;
+	}
+	nb_time_format(ms / 1000, seconds);
+	snprintf(text, sizeof(text), "%.*s.%03dZ", (int)strcspn(seconds, "Z"), seconds,
+		 (int)(ms % 1000));
+	cJSON_AddStringToObject(object, key, text);
+}
+
+static void add_text(cJSON *object, const char *key, const char *text)
+{
+	if (text && *text)
+		cJSON_AddStringToObject(object, key, text);
+	else
+		cJSON_AddNullToObject(object, key);
+}
+
+static void add_number(cJSON *object, const char *key, bool known, uint64_t number)
+{
+	if (known)
+		cJSON_AddNumberToObject(object, key, (double)number);
+	else
+		cJSON_AddNullToObject(object, key);
+}
+
+static cJSON *begin_line(const char *event, int64_t time)
+{
+	cJSON *object = cJSON_CreateObject();
+
+	add_time(object, "time", time);
+	add_text(object, "event", event);
+	return object;
+}
+
+static void end_line(struct log *log, cJSON *object, const char *text)
+{
+	uint64_t lost = log->sink.lost;
+
+	nb_sink_write(&log->sink, object, text);
+	cJSON_Delete(object);
+	/* it takes lines again: say what it did not take */
+	if (lost && log->sink.lost == lost) {
+		nb_sink_flush(&log->sink);
+		if (log->sink.lost != lost)
+			return;
+		log->sink.lost = 0;
+		object = begin_line("lost", nb_now_ms());
+		add_text(object, "what", "lines");
+		add_number(object, "count", true, lost);
+		nb_sink_write(&log->sink, object, "lines of the log could not be written");
+		cJSON_Delete(object);
+	}
+}
+
+static const char *word_address(uint32_t address, char *buffer)
+{
+	snprintf(buffer, sizeof("255.255.255.255"), "%u.%u.%u.%u", address >> 24,
+		 address >> 16 & 255, address >> 8 & 255, address & 255);
+	return buffer;
+}
+
+static struct nb_target target_of(const struct nb_flow *flow)
+{
+	return (struct nb_target){
+		.address = flow->entry.reply.source,
+		.port = flow->entry.reply.source_port,
+	};
+}
+
+static void add_flow(cJSON *object, const struct nb_flow *flow, char *text, size_t size)
+{
+	const struct nb_tuple *original = &flow->entry.original;
+	const struct nb_target target = target_of(flow);
+	char address[sizeof("255.255.255.255")], source[40], dialled[40], to[NB_TARGET_SIZE];
+	char id[16];
+
+	snprintf(id, sizeof(id), "%08" PRIx32, flow->entry.id);
+	snprintf(source, sizeof(source), "%s:%u", word_address(original->source, address),
+		 original->source_port);
+	snprintf(dialled, sizeof(dialled), "%s:%u", word_address(original->destination, address),
+		 original->destination_port);
+	nb_target_format(&target, to);
+	add_text(object, "flow", id);
+	add_text(object, "network", flow->origin->network);
+	add_text(object, "bridge", flow->origin->bridge);
+	add_text(object, "container", flow->origin->container);
+	add_text(object, "protocol", nb_protocol_name(flow->entry.protocol));
+	add_text(object, "source", source);
+	add_text(object, "dialled", dialled);
+	add_number(object, "port", true, original->destination_port);
+	add_text(object, "target", to);
+	snprintf(text, size, "%s%s%s %s -> %u/%s -> %s", flow->origin->network,
+		 flow->origin->container[0] ? " " : "", flow->origin->container, source,
+		 original->destination_port, nb_protocol_name(flow->entry.protocol), to);
+}
+
+static void tell_start(struct log *log, const struct nb_flow *flow)
+{
+	/* one that was there before has begun when it began, if anybody knows */
+	cJSON *object = begin_line("start", flow->began);
+	char words[320], text[360];
+
+	add_flow(object, flow, words, sizeof(words));
+	cJSON_AddBoolToObject(object, "resumed", flow->resumed);
+	snprintf(text, sizeof(text), "start %s", words);
+	end_line(log, object, text);
+}
+
+/* Why a flow is over. */
+enum reason {
+	REASON_CLOSED,
+	REASON_REVOKED,
+	REASON_EXPIRED,
+	REASON_IDLE,
+	REASON_DELETED,
+	REASON_UNKNOWN,
+};
+
+static const struct {
+	const char *reason, *detail;
+} reasons[] = {
+	[REASON_CLOSED] = { "closed", NULL },	     [REASON_REVOKED] = { "revoked", NULL },
+	[REASON_EXPIRED] = { "expired", "mapping" }, [REASON_IDLE] = { "expired", "idle" },
+	[REASON_DELETED] = { "revoked", "deleted" }, [REASON_UNKNOWN] = { "unknown", NULL },
+};
+
+/* @detail NULL: what was counted is not known. */
+static void tell_end(struct log *log, struct nb_flow *flow, enum reason reason,
+		     const struct nb_conntrack_detail *detail)
+{
+	bool counted = detail && detail->counted;
+	int64_t over = flow->over ? flow->over : nb_now_ms();
+	cJSON *object = begin_line("end", over);
+	char words[320], text[400];
+
+	nb_origin_name(&log->origins, flow->origin);
+	add_flow(object, flow, words, sizeof(words));
+	add_time(object, "began", flow->began);
+	if (flow->began)
+		cJSON_AddNumberToObject(object, "duration",
+					(double)(over > flow->began ? over - flow->began : 0) /
+						1000);
+	else
+		cJSON_AddNullToObject(object, "duration");
+	add_number(object, "packets_in", counted, counted ? detail->packets[0] : 0);
+	add_number(object, "bytes_in", counted, counted ? detail->bytes[0] : 0);
+	add_number(object, "packets_out", counted, counted ? detail->packets[1] : 0);
+	add_number(object, "bytes_out", counted, counted ? detail->bytes[1] : 0);
+	add_text(object, "reason", reasons[reason].reason);
+	add_text(object, "detail", reasons[reason].detail);
+	snprintf(text, sizeof(text), "end %s: %s", words, reasons[reason].reason);
+	end_line(log, object, text);
+	flow->told = true;
+}
+
+static void tell_lost(struct log *log, const char *why)
+{
+	cJSON *object = begin_line("lost", nb_now_ms());
+
+	add_text(object, "what", "events");
+	add_text(object, "why", why);
+	end_line(log, object, "events were lost: connections may be missing in this log");
+}
+
+static void tell_frame(struct log *log, const char *event)
+{
+	cJSON *object = begin_line(event, nb_now_ms());
+
+	add_number(object, "flows", true, log->table.count);
+	cJSON_AddBoolToObject(object, "accounting", log->run->options.log_accounting);
+	end_line(log, object, event);
+}
+
+/* --- What the kernel has of a flow's mapping --- */
+
+/* Our table, a device: what is known of them is not known any more. */
+static void hear_changes(struct log *log)
+{
+	struct nb_event_report report;
+
+	nb_events_read(log->events, &report);
+	if (report.what == 0)
+		return;
+	for (size_t i = 0; i < KNOWN_COUNT; i++)
+		log->known[i].valid = false;
+	nb_origins_forget(&log->origins);
+	nb_flow_table_forget_origins(&log->table);
+	if (!log->review && report.what & (NB_EVENT_RULESET | NB_EVENT_LOST))
+		log->review = nb_monotonic_ms() + REVIEW_MS;
+}
+
+static struct known *ask_mapping(struct log *log, const struct nb_element *key)
+{
+	const struct nb_element_list keys = { .items = (struct nb_element[]){ *key }, .count = 1 };
+	struct known *known = &log->known[(key->port * 31u + key->protocol) % KNOWN_COUNT];
+	struct nb_error ignored = { 0 };
+	struct nb_state state;
+
+	if (known->valid && nb_element_compare_key(&known->element, key) == 0 &&
+	    (!known->element.expires || known->element.expires > nb_now_ms()))
+		return known;
+	*known = (struct known){ .valid = true, .element = *key };
+	if (nb_state_read_elements(log->run->nl, &keys, &state, &ignored) < 0) {
+		/* not known: nobody says that it is gone */
+		known->valid = false;
+		known->live = true;
+	} else if (state.targets.count) {
+		known->live = true;
+		known->element.target = state.targets.items[0].target;
+		known->element.expires = state.targets.items[0].expires;
+	}
+	nb_state_clear(&state);
+	return known;
+}
+
+/* Is its mapping live? Notes its end. */
+static bool is_mapped(struct log *log, struct nb_flow *flow)
+{
+	const struct nb_target target = target_of(flow);
+	struct nb_element key = {
+		.port = flow->entry.original.destination_port,
+		.protocol = flow->entry.protocol,
+		.target = target,
+	};
+	struct known *known;
+
+	memcpy(key.bridge, flow->origin->bridge, sizeof(key.bridge));
+	hear_changes(log);
+	known = ask_mapping(log, &key);
+	if (!known->live || !nb_target_equal(&known->element.target, &target))
+		return false;
+	flow->until = known->element.expires;
+	if (flow->until && (!log->end || flow->until < log->end))
+		log->end = flow->until;
+	return true;
+}
+
+/* Why it ends now; the entry itself says what @otherwise is. */
+static enum reason judge(struct log *log, struct nb_flow *flow, enum reason otherwise)
+{
+	int64_t until = flow->until;
+
+	if (is_mapped(log, flow))
+		return otherwise;
+	/* what the kernel rounds is no revocation */
+	return until && until <= nb_now_ms() + 1000 ? REASON_EXPIRED : REASON_REVOKED;
+}
+
+/* --- Flows --- */
+
+static struct nb_origin *find_origin(struct log *log, uint32_t address)
+{
+	struct nb_origin *origin;
+
+	hear_changes(log);
+	origin = nb_flow_table_origin(&log->table, address);
+	if (origin) {
+		nb_origin_name(&log->origins, origin);
+		return origin;
+	}
+	origin = nb_flow_table_add_origin(&log->table, address);
+	if (origin)
+		nb_origin_find(&log->origins, origin);
+	return origin;
+}
+
+/* One that was not there. NULL: it is no mapping's, or there is no memory for it. */
+static struct nb_flow *begin_flow(struct log *log, const struct nb_conntrack *entry,
+				  const struct nb_conntrack_detail *detail, bool resumed)
+{
+	struct nb_origin *origin = find_origin(log, entry->original.source);
+	struct nb_flow *flow;
+
+	if (!origin) {
+		log->lost = true;
+		return NULL;
+	}
+	/* somebody's own DNAT to 127.0.0.0/8 */
+	if (!origin->bridge[0])
+		return NULL;
+	flow = nb_flow_table_add(&log->table, entry, origin);
+	if (!flow) {
+		log->lost = true;
+		return NULL;
+	}
+	flow->resumed = resumed;
+	flow->seen = true;
+	if (detail && detail->began)
+		flow->began = detail->began / 1000000;
+	else if (!resumed)
+		flow->began = detail && detail->at ? detail->at / 1000000 : nb_now_ms();
+	(void)is_mapped(log, flow);
+	tell_start(log, flow);
+	return flow;
+}
+
+/* It has closed @at (nanoseconds, 0: now); its counters are asked for. Gone already: the event of that has them. */
+static void close_flow(struct log *log, struct nb_flow *flow, enum reason reason, int64_t at)
+{
+	struct nb_conntrack_detail detail;
+	struct nb_conntrack entry = flow->entry;
+	int r;
+
+	flow->over = at ? at / 1000000 : nb_now_ms();
+	flow->reason = (uint8_t)judge(log, flow, reason);
+	r = nb_conntrack_get(log->run->nl, &entry, &detail, NULL);
+	if (r == -ENOENT && flow->heard)
+		return;
+	tell_end(log, flow, flow->reason, r < 0 ? NULL : &detail);
+}
+
+static void note_state(struct log *log, struct nb_flow *flow, uint8_t state, int64_t at)
+{
+	switch (state) {
+	case TCP_CONNTRACK_FIN_WAIT:
+	case TCP_CONNTRACK_CLOSE_WAIT:
+	case TCP_CONNTRACK_LAST_ACK:
+		flow->finished = true;
+		break;
+	case TCP_CONNTRACK_TIME_WAIT:
+	case TCP_CONNTRACK_CLOSE:
+		if (!flow->told && !flow->over)
+			close_flow(log, flow, REASON_CLOSED, at);
+		break;
+	}
+}
+
+static void destroy_flow(struct log *log, struct nb_flow *flow,
+			 const struct nb_conntrack_detail *detail)
+{
+	bool closing = flow->over;
+	enum reason reason;
+
+	if (!flow->told) {
+		if (!flow->over && detail->at)
+			flow->over = detail->at / 1000000;
+		reason = flow->finished ? REASON_CLOSED
+			 : detail->left ? REASON_DELETED
+					: REASON_IDLE;
+		tell_end(log, flow, closing ? flow->reason : judge(log, flow, reason), detail);
+	}
+	nb_flow_table_remove(&log->table, flow);
+}
+
+static void handle(enum nb_conntrack_event event, const struct nb_conntrack *entry,
+		   const struct nb_conntrack_detail *detail, void *data)
+{
+	struct log *log = data;
+	struct nb_flow *flow = nb_flow_table_find(&log->table, entry);
+
+	/* the end of the one before was lost */
+	if (flow && event == NB_CONNTRACK_NEW && (flow->heard || flow->entry.id != entry->id)) {
+		if (!flow->told)
+			tell_end(log, flow, REASON_UNKNOWN, NULL);
+		nb_flow_table_remove(&log->table, flow);
+		flow = NULL;
+	}
+	if (!flow)
+		flow = begin_flow(log, entry, detail, event != NB_CONNTRACK_NEW);
+	if (!flow)
+		return;
+	flow->heard = true;
+	if (event == NB_CONNTRACK_DESTROY)
+		destroy_flow(log, flow, detail);
+	else
+		note_state(log, flow, entry->tcp_state, detail->at);
+}
+
+/* True: there are more. */
+static bool read_flows(struct log *log)
+{
+	unsigned int result = nb_conntrack_listener_read(log->listener, handle, log);
+
+	log->lost |= result & NB_CONNTRACK_LOST;
+	return result & NB_CONNTRACK_MORE;
+}
+
+/* --- Everything is looked at --- */
+
+static bool is_to_loopback(const struct nb_conntrack *entry, const void *data)
+{
+	(void)data;
+	return entry->reply.source >> 24 == 127;
+}
+
+static void look_at(struct log *log, const struct nb_conntrack *found)
+{
+	struct nb_flow *flow = nb_flow_table_find(&log->table, found);
+	struct nb_conntrack_detail detail = { .counted = false };
+	struct nb_conntrack entry = *found;
+
+	if (flow && flow->entry.id != found->id) {
+		if (!flow->told)
+			tell_end(log, flow, REASON_UNKNOWN, NULL);
+		nb_flow_table_remove(&log->table, flow);
+		flow = NULL;
+	}
+	if (!flow) {
+		/* one that has closed before anybody listened is no news */
+		if (found->tcp_state == TCP_CONNTRACK_TIME_WAIT ||
+		    found->tcp_state == TCP_CONNTRACK_CLOSE)
+			return;
+		if (nb_conntrack_get(log->run->nl, &entry, &detail, NULL) < 0)
+			return;
+		flow = begin_flow(log, &entry, &detail, true);
+	}
+	if (!flow)
+		return;
+	flow->seen = true;
+	note_state(log, flow, found->tcp_state, 0);
+}
+
+static void look_at_all(struct log *log)
+{
+	struct nb_conntrack_list list = { 0 };
+	struct nb_error error = { 0 };
+	struct nb_flow *next;
+	bool again = false;
+
+	log->look = 0;
+	for (struct nb_flow *flow = log->table.first; flow; flow = flow->next)
+		flow->seen = false;
+	if (nb_conntrack_dump(log->run->nl, IPS_DST_NAT, IPS_DST_NAT, is_to_loopback, NULL, &list,
+			      &error) < 0) {
+		log->look = nb_monotonic_ms() + POLL_MS;
+		return;
+	}
+	/* what began just before has its event, and is not resumed */
+	for (int i = 0; i < MOST_READS && read_flows(log); i++)
+		;
+	for (size_t i = 0; i < list.count; i++)
+		look_at(log, &list.items[i]);
+	nb_conntrack_list_clear(&list);
+	for (struct nb_flow *flow = log->table.first; flow; flow = next) {
+		next = flow->next;
+		again |= !flow->heard;
+		if (flow->seen)
+			continue;
+		/* nobody saw how it ended */
+		if (!flow->told)
+			tell_end(log, flow,
+				 flow->over	  ? flow->reason
+				 : flow->finished ? REASON_CLOSED
+						  : judge(log, flow, REASON_UNKNOWN),
+				 NULL);
+		nb_flow_table_remove(&log->table, flow);
+	}
+	if (again)
+		log->look = nb_monotonic_ms() + POLL_MS;
+}
+
+/* Mappings may have got another end, and some have reached theirs. */
+static void review(struct log *log)
+{
+	log->review = 0;
+	log->end = 0;
+	for (struct nb_flow *flow = log->table.first; flow; flow = flow->next) {
+		int64_t until = flow->until;
+
+		if (flow->told || flow->over || is_mapped(log, flow))
+			continue;
+		if (until && until <= nb_now_ms())
+			close_flow(log, flow, REASON_EXPIRED, until * 1000000);
+	}
+}
+
+static void count_refused(struct log *log)
+{
+	struct nb_refused now;
+	struct nb_error ignored = { 0 };
+
+	log->count = nb_monotonic_ms() + REFUSED_MS;
+	if (nb_refused_read(log->run->nl, &now, &ignored) < 0)
+		return;
+	for (size_t i = 0; log->refused_known && i < now.count; i++) {
+		const struct nb_refusal *row = &now.items[i];
+		const struct nb_refusal *was = nb_refused_find(&log->refused, row);
+		uint64_t packets = row->packets, bytes = row->bytes;
+		cJSON *object;
+
+		/* a table that was made anew counts from the beginning */
+		if (was && was->packets <= packets) {
+			packets -= was->packets;
+			bytes -= was->bytes <= bytes ? was->bytes : bytes;
+		}
+		if (packets == 0)
+			continue;
+		object = begin_line("refused", nb_now_ms());
+		add_text(object, "where", row->where);
+		add_text(object, "bridge", row->bridge);
+		add_number(object, "packets", true, packets);
+		add_number(object, "bytes", row->bytes_known, bytes);
+		end_line(log, object, "packets to 127.0.0.0/8 were refused");
+	}
+	nb_refused_clear(&log->refused);
+	log->refused = now;
+	log->refused_known = true;
+}
+
+/* --- The process --- */
+
+static void read_signals(struct log *log)
+{
+	struct signalfd_siginfo info;
+	char text[200];
+	int r;
+
+	while (read(log->signals, &info, sizeof(info)) == sizeof(info)) {
+		if (info.ssi_signo != SIGHUP) {
+			log->ending = true;
+			continue;
+		}
+		/* somebody wants to know now */
+		log->look = log->count = nb_monotonic_ms();
+		r = nb_sink_reopen(&log->sink);
+		if (r < 0) {
+			snprintf(text, sizeof(text),
+				 "cannot open %.120s again: %s; the old one "
+				 "goes on",
+				 log->sink.path, strerror(-r));
+			nb_print_note(log->run, text);
+		}
+	}
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a == 0 || (b && b < a) ? b : a;
+}
+
+/* How long nothing is to be done. */
+static int patience(const struct log *log)
+{
+	int64_t now = nb_monotonic_ms();
+	int64_t until = earlier(earlier(log->look, log->review), log->count);
+
+	if (log->end) {
+		int64_t left = log->end - nb_now_ms();
+
+		until = earlier(until, now + (left > 0 ? left : 0) + 1);
+	}
+	return until > now ? (int)(until - now < POLL_MS ? until - now : POLL_MS) : 0;
+}
+
+static void act(struct log *log)
+{
+	int64_t now = nb_monotonic_ms();
+
+	if (log->lost) {
+		log->lost = false;
+		tell_lost(log, "the kernel's queue was full, or there was no memory");
+		log->look = now;
+	}
+	if (log->look && now >= log->look)
+		look_at_all(log);
+	if ((log->review && now >= log->review) || (log->end && nb_now_ms() > log->end))
+		review(log);
+	if (now >= log->count)
+		count_refused(log);
+}
+
+static _Noreturn void run_log(struct log *log, bool resume)
+{
+	sigset_t signals;
+	enum { FLOWS, RULESET, DEVICES, SIGNALS, COUNT };
+
+	sigemptyset(&signals);
+	sigaddset(&signals, SIGHUP);
+	sigaddset(&signals, SIGINT);
+	sigaddset(&signals, SIGTERM);
+	sigprocmask(SIG_BLOCK, &signals, NULL);
+	/* without a reader there is nothing to do; the watcher is told by that */
+	signal(SIGPIPE, SIG_DFL);
+	log->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (log->signals < 0)
+		_exit(1);
+	tell_frame(log, "log-begin");
+	if (resume)
+		tell_lost(log, "the process that logs was ended, and began anew");
+	look_at_all(log);
+	while (!log->ending) {
+		struct pollfd fds[COUNT] = {
+			[FLOWS] = { .fd = nb_conntrack_listener_fd(log->listener) },
+			[SIGNALS] = { .fd = log->signals },
+		};
+
+		act(log);
+		nb_sink_flush(&log->sink);
+		nb_events_descriptors(log->events, &fds[RULESET].fd, &fds[DEVICES].fd);
+		for (int i = 0; i < COUNT; i++)
+			fds[i].events = POLLIN;
+		if (poll(fds, COUNT, patience(log)) <= 0)
+			continue;
+		if (fds[RULESET].revents || fds[DEVICES].revents)
+			hear_changes(log);
+		if (fds[FLOWS].revents)
+			(void)read_flows(log);
+		if (fds[SIGNALS].revents)
+			read_signals(log);
+	}
+	(void)read_flows(log);
+	if (log->lost)
+		tell_lost(log, "the kernel's queue was full");
+	tell_frame(log, "log-end");
+	nb_sink_close(&log->sink);
+	_exit(0);
+}
+
+static void clear(struct log *log)
+{
+	nb_conntrack_listener_free(log->listener);
+	nb_events_close(log->events);
+	nb_sink_close(&log->sink);
+	nb_netlink_free(log->run->nl);
+}
+
+static int open_all(struct log *log)
+{
+	struct nb_run *run = log->run;
+	int r = nb_sink_open(&log->sink, run->options.log, &run->error);
+
+	if (r < 0)
+		return r;
+	log->listener = nb_conntrack_listen(&run->error);
+	if (!log->listener)
+		return -run->error.number;
+	/* which has loaded what there is to load */
+	r = nb_accounting_check_events(run);
+	if (r < 0)
+		return r;
+	log->events = nb_events_open(&run->error);
+	if (!log->events)
+		return -run->error.number;
+	return 0;
+}
+
+pid_t nb_flow_log_start(struct nb_run *run, bool resume, int *ret_pipe)
+{
+	struct nb_run own = { .options = run->options,
+			      .config = run->config,
+			      .command = run->command };
+	struct log log = { .run = &own, .signals = -1, .sink.fd = -1, .origins.run = &own };
+	pid_t parent = getpid(), pid = -1;
+	int ends[2], r;
+
+	own.nl = nb_netlink_new();
+	r = own.nl ? open_all(&log) : nb_out_of_memory(&own);
+	if (r == 0 && pipe2(ends, O_CLOEXEC) < 0)
+		r = nb_error_set(&own.error, NB_STATUS_FAILED, errno, "kernel", "pipe: %s",
+				 strerror(errno));
+	if (r == 0) {
+		fflush(stdout);
+		pid = fork();
+		if (pid == 0) {
+			close(ends[0]);
+			/* nothing is told where nobody keeps the kernel as it is told */
+			prctl(PR_SET_PDEATHSIG, SIGTERM);
+			if (getppid() != parent)
+				_exit(1);
+			run_log(&log, resume);
+		}
+		r = pid < 0 ? nb_error_set(&own.error, NB_STATUS_FAILED, errno, "kernel",
+					   "fork: %s", strerror(errno))
+			    : 0;
+		close(ends[1]);
+		if (r < 0)
+			close(ends[0]);
+	}
+	clear(&log);
+	if (r < 0) {
+		run->error = own.error;
+		return r;
+	}
+	*ret_pipe = ends[0];
+	return pid;
+}

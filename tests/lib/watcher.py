@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""nat-bridge watch, as systemd runs it."""
+from nblab import *  # noqa: F403
+
+
+class Watcher:
+    """The program, from READY=1 on."""
+
+    def __init__(self, lab, *words, env=None, out=None):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.path = f"{lab.dir}/notify-{os.urandom(4).hex()}"
+        self.socket.bind(self.path)
+        self.socket.settimeout(20)
+        self.log = open(f"{lab.dir}/watch.log", "w+", encoding="utf-8")
+        self.out = out
+        output = open(out, "w", encoding="utf-8") if out else self.log
+        self.process = subprocess.Popen(
+            lab.command("watch", *words), stdin=subprocess.DEVNULL, stdout=output, stderr=self.log,
+            env=dict(os.environ, NOTIFY_SOCKET=self.path, ASAN_OPTIONS="detect_leaks=0",
+                     **(env or {})))
+        first = self.socket.recv(200).decode()
+        expect(first.startswith("READY=1"), f"notified {first!r}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.end()
+
+    def end(self, number=signal.SIGTERM):
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        self.socket.close()
+        status = self.process.wait(20)
+        said = self.said()
+        expect("AddressSanitizer" not in said and "runtime error:" not in said, said[-3000:])
+        return status
+
+    def said(self):
+        with open(self.log.name, encoding="utf-8") as file:
+            return file.read()
+
+    def status(self, key):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as file:
+            return int(re.search(rf"^{key}:\s*(\d+)", file.read(), re.M).group(1))
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.process.pid}/fd"))

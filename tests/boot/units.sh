@@ -212,6 +212,38 @@ ok "killed, too: it comes back and mends" poll 30 in_sync br-app
 before=$(inside nft list ruleset)
 must inside systemctl stop nat-bridge-watch.service
 is "its stop changes nothing" "$(inside nft list ruleset)" "$before"
+
+# --- Its log ---
+
+printf 'OPTIONS="--log=/var/log/nat-bridge/flows.log --log-accounting"\n' |
+	inside tee /etc/default/nat-bridge-watch >/dev/null
+accounting()
+{
+	inside cat /proc/sys/net/netfilter/nf_conntrack_acct
+}
+is "nobody counts bytes" "$(accounting)" 0
+ok "it starts with the options of its file" inside systemctl start nat-bridge-watch.service
+is "bytes are counted, under the unit's hardening" "$(accounting)" 1
+has "the log stands where root alone reads it" \
+	"$(inside stat -c '%a %U' /var/log/nat-bridge /var/log/nat-bridge/flows.log | xargs)" \
+	"750 root 600 root"
+must inside mv /var/log/nat-bridge/flows.log /var/log/nat-bridge/flows.log.1
+must inside systemctl reload nat-bridge-watch.service
+ok "a reload opens it again" poll 10 inside test -e /var/log/nat-bridge/flows.log
+must inside systemctl stop nat-bridge-watch.service
+is "its stop sets the accounting back" "$(accounting)" 0
+has "and is the log's last line" "$(inside tail -n 1 /var/log/nat-bridge/flows.log)" log-end
+printf 'OPTIONS=--log=journal\n' | inside tee /etc/default/nat-bridge-watch >/dev/null
+must inside systemctl start nat-bridge-watch.service
+journal_has()
+{
+	inside journalctl --no-pager -q -o cat -t nat-bridge NAT_BRIDGE_EVENT=log-begin |
+		grep -q log-begin
+}
+ok "the journal has the log's fields" poll 10 journal_has
+must inside systemctl stop nat-bridge-watch.service
+must inside rm /etc/default/nat-bridge-watch
+
 for unit in nat-bridge.service nat-bridge-watch.service; do
 	score=$(inside systemd-analyze security --no-pager $unit |
 		sed -n 's/.*exposure level for [^:]*: \([0-9]*\)\.\([0-9]\).*/\1\2/p')

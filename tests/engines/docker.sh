@@ -251,7 +251,7 @@ nat-bridge()
 	nb "$@"
 }
 ok "remove everything" nb remove --all-networks
-must docker rm -f "$(docker ps -aq)" >/dev/null 2>&1
+must docker_remove_all
 for network in agents custom other; do
 	must docker network rm $network >/dev/null
 done

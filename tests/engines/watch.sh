@@ -11,7 +11,9 @@ engines_enter dockerd docker busybox -- "$@"
 
 serve host host=tcp:127.0.0.1:11434 hidden=udp:127.0.0.1:9090
 ROUNDS=10
+MANY=20
 case " $* ${NB_FULL:+--full} " in *" --full "*) ROUNDS=50 ;; esac
+case " $* " in *" --many "*) MANY=200 ;; esac
 
 # said PATTERN: how often the watcher said so.
 said()
@@ -144,24 +146,29 @@ left()
 }
 ok "and leaves it" poll 10 left
 ok "its other network stays" followed second
+ok "remove for a container" nb remove container:worker 5000
 
 # --- Many at once ---
 
-for ((i = 0; i < 20; i++)); do
+for ((i = 0; i < MANY; i++)); do
 	docker run -d --network agents box:1 /bin/sleep 600 >/dev/null &
 done
 for job in $(jobs -p); do
 	[ "$job" -eq "$watcher" ] || [ "$job" -eq "$(cat /run/docker.pid)" ] || wait "$job"
 done
-ok "20 containers started at once: in sync" poll 10 nb check
+ok "$MANY containers started at once: in sync" poll 20 nb check
+is "and they run" "$(docker ps -q --filter network=agents | wc -l)" "$MANY"
 ok "one of them reaches the service" docker_dial agents "$(docker_gateway agents)" 11434
+
+# a daemon that is killed under so many cannot take them up again
+[ "$MANY" -le 20 ] || must docker_remove_all
 
 # --- A daemon that is killed, and comes back with the network made anew ---
 
 docker_stop KILL
 ok "killed: in sync" poll 10 nb check
 docker_start
-must docker rm -f "$(docker ps -aq)" >/dev/null 2>&1
+must docker_remove_all
 must docker network rm agents >/dev/null
 must docker network create agents >/dev/null
 poll 20 nb check

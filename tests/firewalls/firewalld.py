@@ -105,6 +105,13 @@ def _():
         "--add-rich-rule='rule family=ipv4 source address=203.0.113.0/24 reject'"))
 
 
+@case("beside the watcher: reloads again and again")
+def _():
+    begun()
+    host.add()
+    host.watched(reload, lambda: fwcmd("--complete-reload"), rounds=3)
+
+
 @case("stopped and started")
 def _():
     def work():

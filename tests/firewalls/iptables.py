@@ -167,6 +167,14 @@ def _():
     expect_eq(sh("nft list chain ip filter INPUT").count("0x20000000"), 0, "replaced")
 
 
+@case("beside the watcher: what each of many restores takes comes back")
+def _():
+    begun()
+    host.add()
+    host.watched(lambda: restore(SITE), lambda: iptables("-F INPUT", KEEP),
+                 lambda: iptables("-I INPUT 1 -p tcp -j DROP"))
+
+
 @case("removed, also across a restore: nothing is left")
 def _():
     begun()

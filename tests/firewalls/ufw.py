@@ -179,6 +179,14 @@ def _():
     expect_eq(host.openers(), {UFW_CHAIN: 1}, "one opener")
 
 
+@case("beside the watcher: what each of many reloads takes comes back")
+def _():
+    edit("/etc/default/ufw", r"MANAGE_BUILTINS=no", "MANAGE_BUILTINS=yes")
+    live()
+    host.watched(lambda: ufw("reload"), lambda: ufw("disable", "--force enable"),
+                 lambda: ufw("allow 443", "delete allow 443"))
+
+
 @case("removed, also across a reload: nothing is left")
 def _():
     enabled()

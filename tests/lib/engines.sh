@@ -103,6 +103,11 @@ docker_stop()
 	rm -f /run/docker.pid
 }
 
+docker_remove_all()
+{
+	docker ps -aq | xargs -r docker rm -f >/dev/null 2>&1
+}
+
 fails_to_run()
 {
 	! "$@"

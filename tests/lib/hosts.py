@@ -18,6 +18,7 @@ import fcntl
 
 from nblab import *  # noqa: F403
 from nblab import bail, enter, forbid_skip, lab_is_outside
+from watcher import Watcher
 
 import nblab
 
@@ -249,6 +250,25 @@ class Host:
         now = self.etc()
         changed = sorted(path for path in {*etc, *now} if etc.get(path) != now.get(path))
         expect_eq(changed, [], "files of /etc")
+
+    def watched(self, *works, rounds=4):
+        """@works, again and again under a flood, beside the watcher: what they break is mended
+        each time without an apply."""
+        lab = self.lab
+
+        def again():
+            for number in range(rounds):
+                for work in works:
+                    work()
+                    expect(wait_for(lambda: lab.nb("check").rc == 0, 30, 0.05),
+                           f"round {number}: {lab.nb('check')}")
+        with Watcher(lab) as watcher:
+            lab.flooded(again, "beside the watcher")
+            expect_eq(self.dial(), "reached", "afterwards")
+            lab.closed("afterwards")
+            expect("ended before" not in watcher.said(), watcher.said())
+        expect(all(count == 1 for count in self.openers().values()),
+               f"openers are doubled: {self.openers()}")
 
     def write_rows(self):
         folder = os.environ.get("NB_MATRIX")

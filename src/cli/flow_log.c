@@ -12,9 +12,11 @@
  *     connection has closed. So the closing state (UPDATE) is the end; it has no counters, for
  *     which the entry is asked.
  *   - An entry that is older than the listener may have no events at all (nf_conntrack_events
- *     is 2, the default since Linux 5.19). These are looked for once a minute.
+ *     is 2, the default since Linux 5.19). These are looked for every ten seconds.
  *   - A queue that is full loses events. That is a line of its own, and everything is looked at
  *     again.
+ *   - Closed is what connection tracking believes, and what a container can make it believe. So when
+ *     the entry is forgotten its counters are compared with those that were told.
  *   - An entry does not say why it goes. `remove` takes the mapping out first and ends the flow then,
  *     so whoever finds the mapping gone at a flow's end knows. A mapping with a timeout goes
  *     without any event: a timer has its moment.
@@ -43,10 +45,11 @@
 #include "nat-bridge/events.h"
 #include "nat-bridge/refused.h"
 
-#define POLL_MS	   60000 /* for flows of which no event comes */
-#define REFUSED_MS 10000 /* for what was dropped, of which none comes, either */
-#define REVIEW_MS  1000	 /* at most so often: a change of the rules may have set another end */
-#define MOST_READS 64	 /* before a look, however much there is */
+#define POLL_MS	     10000 /* for flows of which no event comes */
+#define REFUSED_MS   10000 /* for what was dropped, of which none comes, either */
+#define REVIEW_MS    1000  /* at most so often: a change of the rules may have set another end */
+#define LATE_PACKETS 4	   /* of a close come some more, acknowledgements and what is sent again */
+#define MOST_READS   64	   /* before a look, however much there is */
 
 /* What the kernel says of a mapping, as long as our table does not change. */
 struct known {
@@ -73,6 +76,8 @@ struct log {
 	int64_t count;	/* when refused packets are */
 	int64_t end;	/* the first end of a mapping that a flow has, epoch ms; 0: none */
 	bool ending;
+	char run_name[20]; /* of this process, before the numbers of its flows */
+	uint64_t flows;	   /* how many it has had */
 };
 
 /* --- Lines --- */
@@ -134,6 +139,10 @@ static void end_line(struct log *log, cJSON *object, const char *text)
 		add_number(object, "count", true, lost);
 		nb_sink_write(&log->sink, object, "lines of the log could not be written");
 		cJSON_Delete(object);
+		nb_sink_flush(&log->sink);
+		/* it had no room for that, either */
+		if (log->sink.lost)
+			log->sink.lost = lost;
 	}
 }
 
@@ -152,14 +161,15 @@ static struct nb_target target_of(const struct nb_flow *flow)
 	};
 }
 
-static void add_flow(cJSON *object, const struct nb_flow *flow, char *text, size_t size)
+static void add_flow(const struct log *log, cJSON *object, const struct nb_flow *flow, char *text,
+		     size_t size)
 {
 	const struct nb_tuple *original = &flow->entry.original;
 	const struct nb_target target = target_of(flow);
 	char address[sizeof("255.255.255.255")], source[40], dialled[40], to[NB_TARGET_SIZE];
-	char id[16];
+	char id[48];
 
-	snprintf(id, sizeof(id), "%08" PRIx32, flow->entry.id);
+	snprintf(id, sizeof(id), "%s-%" PRIu64, log->run_name, flow->number);
 	snprintf(source, sizeof(source), "%s:%u", word_address(original->source, address),
 		 original->source_port);
 	snprintf(dialled, sizeof(dialled), "%s:%u", word_address(original->destination, address),
@@ -185,7 +195,7 @@ static void tell_start(struct log *log, const struct nb_flow *flow)
 	cJSON *object = begin_line("start", flow->began);
 	char words[320], text[360];
 
-	add_flow(object, flow, words, sizeof(words));
+	add_flow(log, object, flow, words, sizeof(words));
 	cJSON_AddBoolToObject(object, "resumed", flow->resumed);
 	snprintf(text, sizeof(text), "start %s", words);
 	end_line(log, object, text);
@@ -194,6 +204,7 @@ static void tell_start(struct log *log, const struct nb_flow *flow)
 /* Why a flow is over. */
 enum reason {
 	REASON_CLOSED,
+	REASON_REFUSED,
 	REASON_REVOKED,
 	REASON_EXPIRED,
 	REASON_IDLE,
@@ -204,22 +215,36 @@ enum reason {
 static const struct {
 	const char *reason, *detail;
 } reasons[] = {
-	[REASON_CLOSED] = { "closed", NULL },	     [REASON_REVOKED] = { "revoked", NULL },
-	[REASON_EXPIRED] = { "expired", "mapping" }, [REASON_IDLE] = { "expired", "idle" },
-	[REASON_DELETED] = { "revoked", "deleted" }, [REASON_UNKNOWN] = { "unknown", NULL },
+	[REASON_CLOSED] = { "closed", NULL },	[REASON_REFUSED] = { "closed", "refused" },
+	[REASON_REVOKED] = { "revoked", NULL }, [REASON_EXPIRED] = { "expired", "mapping" },
+	[REASON_IDLE] = { "expired", "idle" },	[REASON_DELETED] = { "unknown", "deleted" },
+	[REASON_UNKNOWN] = { "unknown", NULL },
 };
 
-/* @detail NULL: what was counted is not known. */
-static void tell_end(struct log *log, struct nb_flow *flow, enum reason reason,
-		     const struct nb_conntrack_detail *detail)
+static void hear_changes(struct log *log);
+
+/* Find the container, if it is not known; not that which has the address after it. */
+static void name_origin(struct log *log, struct nb_origin *origin)
+{
+	if (origin->container[0])
+		return;
+	hear_changes(log);
+	nb_origin_name(&log->origins, origin);
+	hear_changes(log);
+	if (!origin->current)
+		origin->container[0] = '\0';
+}
+
+/* @event is "end", or what comes behind it. @detail NULL: what was counted is not known. */
+static void tell_over(struct log *log, const char *event, struct nb_flow *flow, enum reason reason,
+		      const struct nb_conntrack_detail *detail)
 {
 	bool counted = detail && detail->counted;
 	int64_t over = flow->over ? flow->over : nb_now_ms();
-	cJSON *object = begin_line("end", over);
+	cJSON *object = begin_line(event, over);
 	char words[320], text[400];
 
-	nb_origin_name(&log->origins, flow->origin);
-	add_flow(object, flow, words, sizeof(words));
+	add_flow(log, object, flow, words, sizeof(words));
 	add_time(object, "began", flow->began);
 	if (flow->began)
 		cJSON_AddNumberToObject(object, "duration",
@@ -233,9 +258,32 @@ static void tell_end(struct log *log, struct nb_flow *flow, enum reason reason,
 	add_number(object, "bytes_out", counted, counted ? detail->bytes[1] : 0);
 	add_text(object, "reason", reasons[reason].reason);
 	add_text(object, "detail", reasons[reason].detail);
-	snprintf(text, sizeof(text), "end %s: %s", words, reasons[reason].reason);
+	snprintf(text, sizeof(text), "%s %s: %s", event, words, reasons[reason].reason);
 	end_line(log, object, text);
+}
+
+static void tell_end(struct log *log, struct nb_flow *flow, enum reason reason,
+		     const struct nb_conntrack_detail *detail)
+{
+	name_origin(log, flow->origin);
+	tell_over(log, "end", flow, reason, detail);
 	flow->told = true;
+	flow->reason = (uint8_t)reason;
+	for (int i = 0; i < 2; i++)
+		flow->packets[i] = detail ? detail->packets[i] : 0;
+}
+
+/* An end was told, and more came: a reset that the peer did not believe, for one. */
+static void tell_late(struct log *log, struct nb_flow *flow,
+		      const struct nb_conntrack_detail *detail)
+{
+	uint64_t more = detail->packets[0] + detail->packets[1] - flow->packets[0] -
+			flow->packets[1];
+
+	if (!detail->counted || flow->packets[0] + flow->packets[1] == 0 || more <= LATE_PACKETS)
+		return;
+	flow->over = 0;
+	tell_over(log, "late", flow, flow->reason, detail);
 }
 
 static void tell_lost(struct log *log, const char *why)
@@ -325,7 +373,7 @@ static enum reason judge(struct log *log, struct nb_flow *flow, enum reason othe
 {
 	int64_t until = flow->until;
 
-	if (is_mapped(log, flow))
+	if (!flow->origin->bridge[0] || is_mapped(log, flow))
 		return otherwise;
 	/* what the kernel rounds is no revocation */
 	return until && until <= nb_now_ms() + 1000 ? REASON_EXPIRED : REASON_REVOKED;
@@ -339,14 +387,51 @@ static struct nb_origin *find_origin(struct log *log, uint32_t address)
 
 	hear_changes(log);
 	origin = nb_flow_table_origin(&log->table, address);
-	if (origin) {
-		nb_origin_name(&log->origins, origin);
-		return origin;
-	}
-	origin = nb_flow_table_add_origin(&log->table, address);
-	if (origin)
+	if (!origin) {
+		origin = nb_flow_table_add_origin(&log->table, address);
+		if (!origin)
+			return NULL;
 		nb_origin_find(&log->origins, origin);
+	}
+	/* it may be forgotten meanwhile, and is needed */
+	origin->flows++;
+	name_origin(log, origin);
+	origin->flows--;
 	return origin;
+}
+
+/* Its flow cannot be that of whom the address belongs to: made up, or a mapping that just went. */
+static struct nb_origin *nobody(struct log *log, uint32_t address)
+{
+	struct nb_origin *origin = nb_flow_table_add_origin(&log->table, address);
+
+	if (origin)
+		origin->current = false;
+	return origin;
+}
+
+/* Is it what a mapping of any bridge does? */
+static bool is_anybodys(struct log *log, const struct nb_conntrack *entry)
+{
+	const struct nb_bridge_list *bridges = nb_origins_bridges(&log->origins);
+	const struct nb_target target = {
+		.address = entry->reply.source,
+		.port = entry->reply.source_port,
+	};
+
+	for (size_t i = 0; i < bridges->count; i++) {
+		struct nb_element key = {
+			.port = entry->original.destination_port,
+			.protocol = entry->protocol,
+		};
+		const struct known *known;
+
+		memcpy(key.bridge, bridges->items[i].name, sizeof(key.bridge));
+		known = ask_mapping(log, &key);
+		if (known->live && nb_target_equal(&known->element.target, &target))
+			return true;
+	}
+	return false;
 }
 
 /* One that was not there. NULL: it is no mapping's, or there is no memory for it. */
@@ -360,21 +445,34 @@ static struct nb_flow *begin_flow(struct log *log, const struct nb_conntrack *en
 		log->lost = true;
 		return NULL;
 	}
-	/* somebody's own DNAT to 127.0.0.0/8 */
-	if (!origin->bridge[0])
-		return NULL;
+	if (!origin->bridge[0]) {
+		/* somebody's own DNAT to 127.0.0.0/8 */
+		if (!is_anybodys(log, entry))
+			return NULL;
+		origin = nobody(log, entry->original.source);
+		if (!origin) {
+			log->lost = true;
+			return NULL;
+		}
+	}
 	flow = nb_flow_table_add(&log->table, entry, origin);
 	if (!flow) {
 		log->lost = true;
 		return NULL;
 	}
+	if (origin->bridge[0] && !is_mapped(log, flow)) {
+		struct nb_origin *other = nobody(log, entry->original.source);
+
+		if (other)
+			nb_flow_table_set_origin(&log->table, flow, other);
+	}
+	flow->number = ++log->flows;
 	flow->resumed = resumed;
 	flow->seen = true;
 	if (detail && detail->began)
 		flow->began = detail->began / 1000000;
 	else if (!resumed)
 		flow->began = detail && detail->at ? detail->at / 1000000 : nb_now_ms();
-	(void)is_mapped(log, flow);
 	tell_start(log, flow);
 	return flow;
 }
@@ -394,9 +492,34 @@ static void close_flow(struct log *log, struct nb_flow *flow, enum reason reason
 	tell_end(log, flow, flow->reason, r < 0 ? NULL : &detail);
 }
 
+static bool has_closed(const struct nb_conntrack *entry)
+{
+	return entry->protocol == IPPROTO_TCP && (entry->tcp_state == TCP_CONNTRACK_TIME_WAIT ||
+						  entry->tcp_state == TCP_CONNTRACK_CLOSE);
+}
+
+/* Its end was told, and it goes on. */
+static void resume_flow(struct log *log, struct nb_flow *flow)
+{
+	flow->over = 0;
+	flow->told = flow->finished = false;
+	flow->resumed = true;
+	tell_start(log, flow);
+}
+
+static bool is_answered(const struct nb_conntrack *entry)
+{
+	return entry->status & IPS_SEEN_REPLY;
+}
+
 static void note_state(struct log *log, struct nb_flow *flow, uint8_t state, int64_t at)
 {
 	switch (state) {
+	case TCP_CONNTRACK_SYN_RECV:
+	case TCP_CONNTRACK_ESTABLISHED:
+		if (flow->told)
+			resume_flow(log, flow);
+		break;
 	case TCP_CONNTRACK_FIN_WAIT:
 	case TCP_CONNTRACK_CLOSE_WAIT:
 	case TCP_CONNTRACK_LAST_ACK:
@@ -410,18 +533,22 @@ static void note_state(struct log *log, struct nb_flow *flow, uint8_t state, int
 	}
 }
 
-static void destroy_flow(struct log *log, struct nb_flow *flow,
+static void destroy_flow(struct log *log, struct nb_flow *flow, const struct nb_conntrack *entry,
 			 const struct nb_conntrack_detail *detail)
 {
 	bool closing = flow->over;
 	enum reason reason;
 
-	if (!flow->told) {
+	if (flow->told) {
+		tell_late(log, flow, detail);
+	} else {
 		if (!flow->over && detail->at)
 			flow->over = detail->at / 1000000;
-		reason = flow->finished ? REASON_CLOSED
-			 : detail->left ? REASON_DELETED
-					: REASON_IDLE;
+		reason = flow->finished				    ? REASON_CLOSED
+			 : has_closed(entry) && !is_answered(entry) ? REASON_REFUSED
+			 : has_closed(entry)			    ? REASON_CLOSED
+			 : detail->left				    ? REASON_DELETED
+								    : REASON_IDLE;
 		tell_end(log, flow, closing ? flow->reason : judge(log, flow, reason), detail);
 	}
 	nb_flow_table_remove(&log->table, flow);
@@ -440,13 +567,16 @@ static void handle(enum nb_conntrack_event event, const struct nb_conntrack *ent
 		nb_flow_table_remove(&log->table, flow);
 		flow = NULL;
 	}
+	/* one that had closed before anybody listened is forgotten only now */
+	if (!flow && event == NB_CONNTRACK_DESTROY && has_closed(entry))
+		return;
 	if (!flow)
 		flow = begin_flow(log, entry, detail, event != NB_CONNTRACK_NEW);
 	if (!flow)
 		return;
 	flow->heard = true;
 	if (event == NB_CONNTRACK_DESTROY)
-		destroy_flow(log, flow, detail);
+		destroy_flow(log, flow, entry, detail);
 	else
 		note_state(log, flow, entry->tcp_state, detail->at);
 }
@@ -482,8 +612,7 @@ static void look_at(struct log *log, const struct nb_conntrack *found)
 	}
 	if (!flow) {
 		/* one that has closed before anybody listened is no news */
-		if (found->tcp_state == TCP_CONNTRACK_TIME_WAIT ||
-		    found->tcp_state == TCP_CONNTRACK_CLOSE)
+		if (has_closed(found))
 			return;
 		if (nb_conntrack_get(log->run->nl, &entry, &detail, NULL) < 0)
 			return;
@@ -542,6 +671,11 @@ static void review(struct log *log)
 	for (struct nb_flow *flow = log->table.first; flow; flow = flow->next) {
 		int64_t until = flow->until;
 
+		/* its mapping is back, and the entry still there */
+		if (flow->told &&
+		    (flow->reason == REASON_EXPIRED || flow->reason == REASON_REVOKED) &&
+		    is_mapped(log, flow))
+			resume_flow(log, flow);
 		if (flow->told || flow->over || is_mapped(log, flow))
 			continue;
 		if (until && until <= nb_now_ms())
@@ -592,7 +726,7 @@ static void read_signals(struct log *log)
 
 	while (read(log->signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo != SIGHUP) {
-			log->ending = true;
+			log->ending = log->sink.hurry = true;
 			continue;
 		}
 		/* somebody wants to know now */
@@ -659,6 +793,10 @@ static _Noreturn void run_log(struct log *log, bool resume)
 	log->signals = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (log->signals < 0)
 		_exit(1);
+	/* what was refused before is not this log's */
+	count_refused(log);
+	snprintf(log->run_name, sizeof(log->run_name), "%" PRIx64, (uint64_t)nb_now_ms());
+	log->sink.interrupt = log->signals;
 	tell_frame(log, "log-begin");
 	if (resume)
 		tell_lost(log, "the process that logs was ended, and began anew");
@@ -726,7 +864,7 @@ pid_t nb_flow_log_start(struct nb_run *run, bool resume, int *ret_pipe)
 			      .command = run->command };
 	struct log log = { .run = &own, .signals = -1, .sink.fd = -1, .origins.run = &own };
 	pid_t parent = getpid(), pid = -1;
-	int ends[2], r;
+	int ends[2] = { -1, -1 }, r;
 
 	own.nl = nb_netlink_new();
 	r = own.nl ? open_all(&log) : nb_out_of_memory(&own);

@@ -20,7 +20,7 @@
 
 #define MOST_DIRECTORIES 256
 
-static const struct nb_bridge *find_bridge(struct nb_origins *origins, const char *name)
+const struct nb_bridge_list *nb_origins_bridges(struct nb_origins *origins)
 {
 	struct nb_error ignored = { 0 };
 	struct nb_state state;
@@ -34,7 +34,12 @@ static const struct nb_bridge *find_bridge(struct nb_origins *origins, const cha
 		}
 		nb_state_clear(&state);
 	}
-	return nb_bridge_find(&origins->bridges, name);
+	return &origins->bridges;
+}
+
+static const struct nb_bridge *find_bridge(struct nb_origins *origins, const char *name)
+{
+	return nb_bridge_find(nb_origins_bridges(origins), name);
 }
 
 /* May @bridge be one that @engine has made? To ask may start an engine that sleeps. */
@@ -158,7 +163,6 @@ void nb_origin_find(struct nb_origins *origins, struct nb_origin *origin)
 	strcpy(origin->bridge, bridge->name);
 	if (nb_comment_first_network(bridge->comment, &network))
 		nb_network_format(&network, origin->network);
-	nb_origin_name(origins, origin);
 }
 
 static void clear_directories(struct nb_origins *origins)

@@ -22,13 +22,14 @@ struct nb_origins {
 	size_t directory_count;
 };
 
-/*
- * Fill bridge, network and container of @origin, of which the address is known, as far as they can
- * be found. Asks an engine for a fifth of the time at most, so that many new addresses cost what
- * one costs; then the container stays unknown, and nb_origin_name() may find it later.
- */
+/* The bridges that carry mappings, as the kernel has them. Borrowed until it is asked again. */
+const struct nb_bridge_list *nb_origins_bridges(struct nb_origins *origins);
+/* Fill bridge and network of @origin, of which the address is known, as far as they can be found. */
 void nb_origin_find(struct nb_origins *origins, struct nb_origin *origin);
-/* Try again to find the container, if the origin is current and it is not known. */
+/*
+ * Find the container, if the origin is current and it is not known. Asks an engine for a fifth of
+ * the time at most, so that many new addresses cost what one costs; then it stays unknown.
+ */
 void nb_origin_name(struct nb_origins *origins, struct nb_origin *origin);
 /* A device or our table has changed: what is known of them is asked for again. */
 void nb_origins_forget(struct nb_origins *origins);

@@ -40,9 +40,10 @@
 #include "flow_log.h"
 #include "nat-bridge/events.h"
 
-#define RECONNECT_MS 1000
-#define LOG_AGAIN_MS 30000
-#define RECONNECTS   6 /* each after twice the time; then with the next look */
+#define RECONNECT_MS	1000
+#define LOG_AGAIN_MS	30000
+#define LOG_PATIENCE_MS 2000
+#define RECONNECTS	6 /* each after twice the time; then with the next look */
 
 /* Why a look is due. */
 enum reason {
@@ -556,6 +557,11 @@ static void end_log(struct watch *w)
 {
 	int status = 0;
 
+	struct pollfd end = { .fd = w->log_pipe };
+
+	/* its end may have to wait for a disk; ours does not */
+	if (w->ending && poll(&end, 1, LOG_PATIENCE_MS) == 0)
+		kill(w->log, SIGKILL);
 	close(w->log_pipe);
 	while (waitpid(w->log, &status, 0) < 0 && errno == EINTR)
 		;

@@ -9,6 +9,7 @@
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter/nfnetlink_conntrack.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,6 +26,7 @@
 
 struct nb_conntrack_listener {
 	struct mnl_socket *socket;
+	uint32_t drops; /* events that the kernel could not queue, as far as they are known */
 	char buffer[BUFFER_SIZE];
 };
 
@@ -125,6 +127,24 @@ static enum nb_conntrack_event event_of(const struct nlmsghdr *message)
 	return message->nlmsg_flags & NLM_F_CREATE ? NB_CONNTRACK_NEW : NB_CONNTRACK_UPDATE;
 }
 
+/*
+ * ENOBUFS is told once, and first. While the queue is then being emptied more may be lost without a
+ * word, so that the socket's counter is what counts.
+ */
+static bool has_lost(struct nb_conntrack_listener *listener)
+{
+	uint32_t info[SK_MEMINFO_DROPS + 1] = { 0 };
+	socklen_t length = sizeof(info);
+	bool lost;
+
+	if (getsockopt(nb_conntrack_listener_fd(listener), SOL_SOCKET, SO_MEMINFO, info, &length) <
+	    0)
+		return false;
+	lost = info[SK_MEMINFO_DROPS] != listener->drops;
+	listener->drops = info[SK_MEMINFO_DROPS];
+	return lost;
+}
+
 unsigned int nb_conntrack_listener_read(struct nb_conntrack_listener *listener,
 					void (*handle)(enum nb_conntrack_event event,
 						       const struct nb_conntrack *entry,
@@ -147,7 +167,7 @@ unsigned int nb_conntrack_listener_read(struct nb_conntrack_listener *listener,
 		if (length < 0 && errno == EINTR)
 			continue;
 		if (length <= 0)
-			return result;
+			return result | (has_lost(listener) ? NB_CONNTRACK_LOST : 0);
 		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
 			struct nb_conntrack_detail detail;
 			struct nb_conntrack entry;

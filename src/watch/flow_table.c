@@ -80,7 +80,19 @@ static void sweep_origins(struct nb_flow_table *table)
 		}
 		*at = origin->next;
 		free(origin);
+		table->origin_count--;
 	}
+}
+
+void nb_flow_table_set_origin(struct nb_flow_table *table, struct nb_flow *flow,
+			      struct nb_origin *origin)
+{
+	struct nb_origin *before = flow->origin;
+
+	flow->origin = origin;
+	origin->flows++;
+	if (--before->flows == 0 && !before->current)
+		sweep_origins(table);
 }
 
 void nb_flow_table_remove(struct nb_flow_table *table, struct nb_flow *flow)
@@ -129,6 +141,9 @@ struct nb_origin *nb_flow_table_add_origin(struct nb_flow_table *table, uint32_t
 
 	if (!origin)
 		return NULL;
+	if (table->origin_count >= NB_ORIGINS_MAX)
+		nb_flow_table_forget_origins(table);
+	table->origin_count++;
 	origin->address = address;
 	origin->current = true;
 	origin->next = table->origins;

@@ -4,6 +4,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +49,7 @@ bool nb_sink_is_place(const char *where)
 int nb_sink_open(struct nb_sink *sink, const char *where, struct nb_error *err)
 {
 	memset(sink, 0, sizeof(*sink));
+	sink->interrupt = -1;
 	sink->path = where;
 	if (strcmp(where, "-") == 0) {
 		sink->kind = NB_SINK_OUTPUT;
@@ -62,8 +65,11 @@ int nb_sink_open(struct nb_sink *sink, const char *where, struct nb_error *err)
 		sink->fd = open_file(where);
 	}
 	if (sink->fd < 0)
-		return nb_error_set(err, NB_STATUS_FAILED, -sink->fd, "log", "cannot log to %s: %s",
-				    sink->path, strerror(-sink->fd));
+		return nb_error_set(err, NB_STATUS_FAILED, -sink->fd, "log",
+				    "cannot log to %s: %s%s", sink->path, strerror(-sink->fd),
+				    sink->fd == -EROFS
+					    ? " (the unit may write below /var/log/nat-bridge)"
+					    : "");
 	return 0;
 }
 
@@ -82,17 +88,39 @@ int nb_sink_reopen(struct nb_sink *sink)
 	return 0;
 }
 
+/* A disk is full: no half of a line stays behind. (A pipe takes all or nothing.) */
+static void take_back(const struct nb_sink *sink, ptrdiff_t written)
+{
+	off_t end = written ? lseek(sink->fd, 0, SEEK_CUR) : -1;
+
+	if (end >= written && ftruncate(sink->fd, end - written) < 0)
+		return; /* then it stays */
+}
+
+/* Until it takes a whole buffer. False: it is not waited for any more. */
+static bool wait_for_reader(const struct nb_sink *sink)
+{
+	struct pollfd fds[] = {
+		{ .fd = sink->fd, .events = POLLOUT },
+		{ .fd = sink->interrupt, .events = POLLIN },
+	};
+
+	while (poll(fds, 2, sink->hurry ? 0 : -1) < 0 && errno == EINTR)
+		;
+	return fds[0].revents;
+}
+
 void nb_sink_flush(struct nb_sink *sink)
 {
 	const char *at = sink->buffer;
 
 	while (sink->length) {
-		ssize_t n = write(sink->fd, at, sink->length);
+		ssize_t n = wait_for_reader(sink) ? write(sink->fd, at, sink->length) : 0;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
-			/* a disk that is full; part of a line may stand there */
+			take_back(sink, at - sink->buffer);
 			sink->lost += sink->lines;
 			break;
 		}
@@ -162,6 +190,10 @@ static void write_journal(struct nb_sink *sink, const cJSON *object, const char 
 		}
 		name_field(name, sizeof(name), member->string);
 		used = put_field(buffer, sizeof(buffer), used, name, value);
+	}
+	if (!wait_for_reader(sink)) {
+		sink->lost++;
+		return;
 	}
 	if (send(sink->fd, buffer, used, MSG_NOSIGNAL) == (ssize_t)used)
 		return;

@@ -21,6 +21,8 @@ struct nb_sink {
 	enum nb_sink_kind kind;
 	const char *path; /* borrowed */
 	int fd;
+	bool hurry;    /* nobody waits for a reader any more */
+	int interrupt; /* while this is readable nobody waits, either; or -1 */
 	char buffer[NB_SINK_BUFFER];
 	unsigned int length; /* of whole lines in it, */
 	unsigned int lines;  /* and how many */
@@ -35,7 +37,7 @@ int nb_sink_open(struct nb_sink *sink, const char *where, struct nb_error *err);
 int nb_sink_reopen(struct nb_sink *sink);
 /*
  * Write @object as one line; @text is what a person reads in the journal. Waits where the reader
- * is slow. What fails is counted in sink->lost.
+ * is slow, until sink->interrupt. What fails is counted in sink->lost.
  */
 void nb_sink_write(struct nb_sink *sink, const cJSON *object, const char *text);
 /* Lines are collected until this is called, or until they fill the buffer. */

@@ -183,6 +183,21 @@ def _():
     lab.agent().call("hang_up", "one")
 
 
+@case("what had closed before the log is not in it, also when the kernel forgets it")
+def _():
+    lab.good("add", "br-app", lab.mapped)
+    sysctl("events", 1)
+    connect()
+    lab.agent().call("hang_up", "one")
+    closed = wait_for(lambda: "TIME_WAIT" in sh("conntrack -L -p tcp 2>/dev/null"), 10)
+    with Logging() as log:
+        expect(closed, "it did not close")
+        forget_flows()
+        connect("two")
+        expect_eq(log.wait("start")[0]["resumed"], False, "resumed")
+        expect_eq(log.lines("end"), [], "ends")
+
+
 @case("connections of others are not in it: unmapped ports, the host's own, another's DNAT")
 def _():
     lab.good("add", "br-app", lab.mapped)
@@ -228,6 +243,16 @@ def logger_of(log):
     found = sh(f"pgrep -P {log.process.pid}").split()
     expect(len(found) == 1, f"children: {found}")
     return int(found[0])
+
+
+def rests(pid):
+    """Has it had nothing to do for some time?"""
+    def used():
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().split()[13:15]
+    before = used()
+    time.sleep(0.5)
+    return used() == before
 
 
 @case("the process that logs is killed: it comes again and says that something may be missing")
@@ -279,6 +304,88 @@ def _():
     os.close(reader)
 
 
+@case("nobody reads: the end does not wait for that, and sets everything back")
+def _():
+    pipe = f"{lab.dir}/pipe"
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        if os.path.exists(pipe):
+            os.unlink(pipe)
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        sysctl("acct", 0)
+        with busy_service(), Watcher(lab, f"--log={pipe}", "--log-accounting") as watcher:
+            pid = logger_of(watcher)
+            load(1000)
+            begun = time.monotonic()
+            watcher.end(number)
+            expect(time.monotonic() - begun < 10, "its end waits")
+            expect(wait_for(lambda: is_gone(pid), 10), "the process that logs is still there")
+        if number == signal.SIGTERM:
+            expect_eq(sysctl("acct"), 0, "nf_conntrack_acct")
+        os.close(reader)
+
+
+def is_gone(pid):
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+@case("nothing listens: closed, and refused")
+def _():
+    lab.good("add", "br-app", "7999")
+    with Logging("--log-accounting") as log:
+        expect_eq(lab.tcp(7999), "refused", "dialled")
+        end = log.wait("end")[0]
+        expect_eq((end["reason"], end["detail"]), ("closed", "refused"), "reason")
+
+
+@case("a source that is made up on another bridge is put down to nobody")
+def _():
+    lab.good("add", "br-two", lab.mapped)
+    two = lab.agent("two")
+    two.call("sh", f"ip addr add {lab.container}/32 dev lo")
+    with Logging() as log:
+        two.call("sh", f"""python3 -c '
+import socket
+sock = socket.socket()
+sock.settimeout(1)
+sock.bind(("{lab.container}", 0))
+try:
+    sock.connect(("{lab.gateway_two}", {lab.mapped}))
+except OSError:
+    pass
+'""")
+        start = log.wait("start")[0]
+        expect_eq([start[key] for key in ("network", "bridge", "container")], [None] * 3, "who")
+    two.call("sh", f"ip addr del {lab.container}/32 dev lo")
+
+
+@case("a reset that connection tracking believes, and the service does not, hides nothing")
+def _():
+    listener = socket.create_server(("127.0.0.1", BUSY))
+    lab.good("add", "br-app", BUSY)
+    before = sysctl("tcp_timeout_close")
+    sysctl("tcp_timeout_close", 2)
+    with Logging("--log-accounting") as log:
+        lab.agent().call("dial", "one", lab.gateway, BUSY)
+        peer = listener.accept()[0]
+        lab.agent().call("false_reset", "one")
+        end = log.wait("end")[0]
+        expect_eq(end["reason"], "closed", "reason")
+        peer.sendall(bytes(20000))
+        expect(wait_for(lambda: lab.nb("list") and log.lines("late"), 80, 0.5), "no word of more")
+        late = log.lines("late")[0]
+        expect_eq(set(late), END, "keys")
+        expect_eq(late["flow"], end["flow"], "flow")
+        expect(late["bytes_out"] > 10000 > end["bytes_out"], f"{end} {late}")
+        peer.close()
+    listener.close()
+    sysctl("tcp_timeout_close", before)
+
+
 @case("a thousand connections: each has its two lines")
 def _():
     with busy_service(), Logging("--log-accounting") as log:
@@ -305,6 +412,7 @@ def _():
         with Logging() as log:
             def there():
                 return [line for line in log.lines("refused") if line["where"] == where]
+            log.wait("log-begin")
             lab.closed()
             log.process.send_signal(signal.SIGHUP)
             expect(wait_for(there, 25), f"{log.lines()}")
@@ -320,6 +428,31 @@ def _():
         log.process.send_signal(signal.SIGHUP)
         expect(wait_for(lambda: os.path.exists(log.where), 5), "not opened again")
     expect_eq([line["event"] for line in log.lines()], ["log-end"], "lines of the new one")
+
+
+@case("a disk that is full: no half lines, and what is missing is told when there is room")
+def _():
+    folder = f"{lab.dir}/small"
+    os.mkdir(folder)
+    sh(f"mount -t tmpfs -o size=64k small {folder}")
+    with busy_service(), Logging(where=f"{folder}/flows.log") as log:
+        load(300)
+        expect(wait_for(lambda: os.statvfs(folder).f_bfree == 0, 10), "it is not full")
+        load(300)
+        expect(wait_for(lambda: rests(logger_of(log)), 20), "it goes on and on")
+        before = log.lines()
+        os.truncate(log.where, 0)
+        load(1)
+        log.wait("lost")
+        expect(wait_for(lambda: len(log.lines("end")) >= 1, 10), "no end")
+        # where a short one still fitted, losses are told at once
+        told = before + log.lines()
+        lost = [line["count"] for line in told if line["event"] == "lost"]
+        expect_eq({line["what"] for line in told if line["event"] == "lost"}, {"lines"}, "what")
+        # a line of something else, refused packets, may be among them
+        count = len(told) - len(lost) + sum(lost) - 1 - 2 * 601
+        expect(0 <= count <= 3, f"{count} too many: {lost} lost, {len(before)} lines before")
+    sh(f"umount {folder}")
 
 
 @case("standard output has lines of the log alone; with --json all of it is JSON")

@@ -292,8 +292,8 @@ def udp(source, destination, sport, dport, data):
                      struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data)
 
 
-def tcp_syn(source, destination, sport, dport):
-    head = struct.pack("!HHIIBBHHH", sport, dport, 12345, 0, 0x50, 2, 8192, 0, 0)
+def tcp_packet(source, destination, sport, dport, flags=2, sequence=12345):
+    head = struct.pack("!HHIIBBHHH", sport, dport, sequence, 0, 0x50, flags, 8192, 0, 0)
     pseudo = (socket.inet_aton(source) + socket.inet_aton(destination)
               + struct.pack("!BBH", 0, 6, len(head)))
     head = head[:16] + struct.pack("!H", checksum(pseudo + head)) + head[18:]
@@ -391,11 +391,11 @@ class Agent:
         head = bytes.fromhex(mac.replace(":", "")) + source_mac + b"\x08\x00"
         sport = 20000 + token % 20000
         for port in tcp_ports:
-            sock.send(head + tcp_syn(own, "127.0.0.1", sport, port))
+            sock.send(head + tcp_packet(own, "127.0.0.1", sport, port))
         for port in udp_ports:
             sock.send(head + udp(own, "127.0.0.1", sport, port, b"raw %d" % token))
         for port in syn_ports:
-            sock.send(head + tcp_syn(own, gateway, sport, port))
+            sock.send(head + tcp_packet(own, gateway, sport, port))
         sock.send(head + udp(own, gateway, sport + 1, sentinel, b"echo %d" % token))
         seen = []
         end = time.monotonic() + 10
@@ -444,6 +444,24 @@ class Agent:
         sock = socket.create_connection((host, port), 3)
         self.open[name] = sock
         return sock.recv(100).decode().strip()
+
+    def do_dial(self, name, host, port):
+        """The same without a greeting."""
+        self.open[name] = socket.create_connection((host, port), 3)
+
+    def do_false_reset(self, name):
+        """Close our half, then send a reset that is in the window, but not what the peer expects
+        (RFC 5961): it answers with an acknowledgement and goes on."""
+        sock = self.open[name]
+        (own, sport), (host, port) = sock.getsockname(), sock.getpeername()
+        sock.shutdown(socket.SHUT_WR)
+        sock.setsockopt(socket.IPPROTO_TCP, 19, 1)  # TCP_REPAIR
+        sock.setsockopt(socket.IPPROTO_TCP, 20, 2)  # TCP_REPAIR_QUEUE: TCP_SEND_QUEUE
+        sequence = sock.getsockopt(socket.IPPROTO_TCP, 21) & 0xffffffff  # TCP_QUEUE_SEQ
+        sock.setsockopt(socket.IPPROTO_TCP, 19, 0)
+        raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+        raw.sendto(tcp_packet(own, host, sport, port, 4, sequence + 100), (host, 0))
+        raw.close()
 
     def do_hang_up(self, *names):
         """Those connections, or all."""

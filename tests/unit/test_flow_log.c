@@ -88,6 +88,23 @@ START_TEST(an_address_may_get_another_owner)
 }
 END_TEST
 
+START_TEST(addresses_that_nobody_uses_are_not_kept)
+{
+	struct nb_flow_table table = { 0 };
+	const struct nb_conntrack entry = entry_of(0);
+	struct nb_origin *origin = nb_flow_table_add_origin(&table, 0);
+
+	nb_flow_table_add(&table, &entry, origin);
+	for (uint32_t i = 1; i < 5 * NB_ORIGINS_MAX; i++) {
+		nb_flow_table_add_origin(&table, i);
+		ck_assert_uint_le(table.origin_count, NB_ORIGINS_MAX);
+	}
+	ck_assert_ptr_eq(table.first->origin, origin);
+	nb_flow_table_clear(&table);
+	ck_assert_uint_eq(table.origin_count, 0);
+}
+END_TEST
+
 static void write_number(struct nb_sink *sink, int number)
 {
 	cJSON *object = cJSON_CreateObject();
@@ -142,6 +159,7 @@ int main(void)
 
 	unit_add(suite, "found", flows_are_found_by_their_tuple);
 	unit_add(suite, "owner", an_address_may_get_another_owner);
+	unit_add(suite, "kept", addresses_that_nobody_uses_are_not_kept);
 	unit_add(suite, "whole", lines_are_written_whole);
 	return unit_run(suite);
 }

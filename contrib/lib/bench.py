@@ -8,8 +8,10 @@ On the data path the reference is measured before and after each candidate.
 """
 
 import argparse
+import collections
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -213,8 +215,8 @@ class Data:
 
     def prepare(self):
         load = self.options.load
-        names = ["bare", "direct", "plain", "hooks", "one", "flushable", "many", "socat",
-                 "iptables"]
+        names = ["bare", "direct", "plain", "hooks", "one", "flushable", "many", "logged",
+                 "socat", "iptables"]
         for name in names:
             self.lab(name)
             if name != "bare":
@@ -223,13 +225,16 @@ class Data:
             self.serve(name, load, "serve", address, str(PORT))
         one = rule_file(f"{self.options.work}/one", [PORT])
         many = rule_file(f"{self.options.work}/many", range(1, COUNT + 1))
-        for name, rules in (("one", one), ("flushable", one), ("many", many)):
+        for name, rules in (("one", one), ("flushable", one), ("many", many), ("logged", one)):
             within(name, self.options.program, "--rules", rules, "apply")
         # without the guard that outlives a flush: neither the filter nor the mark that it wants
         within("flushable", "tc", "qdisc", "del", "dev", BRIDGE, "clsact")
         within("flushable", "nft", "flush chain inet nat-bridge translated; "
                "add rule inet nat-bridge translated iifname @bridges meta l4proto != udp accept; "
                "add rule inet nat-bridge translated fib saddr . iif oif missing counter drop")
+        self.log = f"{self.options.work}/flows.log"
+        self.serve("logged", self.options.program, "--rules", one, "watch", f"--log={self.log}",
+                   "--log-accounting")
         self.serve("one", load, "serve", HOST, str(DIRECT))
         self.serve("socat", "socat", f"TCP-LISTEN:{PORT},bind={HOST},fork,reuseaddr,backlog=4096",
                    f"TCP:127.0.0.1:{PORT}")
@@ -256,7 +261,7 @@ class Data:
         self.candidates = {"bare": ("bare", PORT), "beside": ("one", DIRECT),
                            "plain": ("plain", PORT), "hooks": ("hooks", PORT),
                            "one": ("one", PORT), "flushable": ("flushable", PORT),
-                           "many": ("many", PORT),
+                           "many": ("many", PORT), "logged": ("logged", PORT),
                            "iptables": ("iptables", PORT), "socat": ("socat", PORT)}
         self.names = names
 
@@ -273,8 +278,8 @@ class Data:
         before = self.once(mode, *self.reference)
         for number in range(self.rounds):
             keys = list(self.candidates)
-            if number % 3:  # these two are far away: fewer rounds suffice
-                keys = keys[:-2]
+            if number % 3:  # these three are far away: fewer rounds suffice
+                keys = keys[:-3]
             turn = number % len(keys)
             for key in keys[turn:] + keys[:turn]:
                 value = self.once(mode, *self.candidates[key])
@@ -305,6 +310,7 @@ class Data:
             "one": "nat-bridge, 1 mapping",
             "flushable": "the same without the filter at ingress and the mark for it",
             "many": f"nat-bridge, {COUNT:,} mappings",
+            "logged": "nat-bridge, 1 mapping, `watch --log --log-accounting`",
             "iptables": "iptables DNAT, 5,000 rules (iptables-nft, the last one matches)",
             "socat": "socat, one fork a connection",
         }
@@ -326,6 +332,11 @@ class Data:
                   f"with 1 mapping lie between {quartiles[0]:.3f} and {quartiles[2]:.3f}.")
             cost = median(b / a for a, b in zip(ratios["flushable"], ratios["one"]))
             print(f"With the guard at ingress against without: {cost:.3f} (promised: ≥ 0.98).")
+        with open(self.log, encoding="utf-8") as stream:
+            events = collections.Counter(re.search('"event":"([^"]*)"', line).group(1)
+                                         for line in stream)
+        print(f"\nThe log has {events['start']:,} starts, {events['end']:,} ends, "
+              f"and {events['lost']} times that events were lost.")
         for netns in self.names:
             for name in (netns, f"{netns}-c"):
                 subprocess.run(["ip", "netns", "del", name], stdin=subprocess.DEVNULL,

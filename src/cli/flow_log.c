@@ -273,14 +273,15 @@ static void tell_end(struct log *log, struct nb_flow *flow, enum reason reason,
 		flow->packets[i] = detail ? detail->packets[i] : 0;
 }
 
-/* An end was told, and more came: a reset that the peer did not believe, for one. */
+/* It was told that it had closed, and more came: a reset that the peer did not believe, for one. */
 static void tell_late(struct log *log, struct nb_flow *flow,
 		      const struct nb_conntrack_detail *detail)
 {
-	uint64_t more = detail->packets[0] + detail->packets[1] - flow->packets[0] -
-			flow->packets[1];
+	uint64_t told = flow->packets[0] + flow->packets[1];
 
-	if (!detail->counted || flow->packets[0] + flow->packets[1] == 0 || more <= LATE_PACKETS)
+	/* of a mapping that has gone packets count, too, but are dropped */
+	if (flow->reason != REASON_CLOSED || !detail->counted || told == 0 ||
+	    detail->packets[0] + detail->packets[1] <= told + LATE_PACKETS)
 		return;
 	flow->over = 0;
 	tell_over(log, "late", flow, flow->reason, detail);
@@ -477,7 +478,10 @@ static struct nb_flow *begin_flow(struct log *log, const struct nb_conntrack *en
 	return flow;
 }
 
-/* It has closed @at (nanoseconds, 0: now); its counters are asked for. Gone already: the event of that has them. */
+/*
+ * It has closed @at (nanoseconds, 0: now); its counters are asked for. Gone already: the event of
+ * that has them.
+ */
 static void close_flow(struct log *log, struct nb_flow *flow, enum reason reason, int64_t at)
 {
 	struct nb_conntrack_detail detail;
@@ -498,9 +502,15 @@ static bool has_closed(const struct nb_conntrack *entry)
 						  entry->tcp_state == TCP_CONNTRACK_CLOSE);
 }
 
-/* Its end was told, and it goes on. */
+/* Its end was told, and it goes on, if it is still there. */
 static void resume_flow(struct log *log, struct nb_flow *flow)
 {
+	struct nb_conntrack_detail ignored;
+	struct nb_conntrack entry = flow->entry;
+
+	/* two processors may tell of one flow, and the later word come first */
+	if (nb_conntrack_get(log->run->nl, &entry, &ignored, NULL) < 0 || has_closed(&entry))
+		return;
 	flow->over = 0;
 	flow->told = flow->finished = false;
 	flow->resumed = true;

@@ -169,6 +169,20 @@ def _():
     lab.agent().call("hang_up", "one")
 
 
+@case("expired, and added again: what goes on is told as resumed")
+def _():
+    lab.good("add", "br-app", lab.mapped, "--for", "2s")
+    with Logging() as log:
+        connect()
+        expect_eq(log.wait("end", seconds=20)[0]["detail"], "mapping", "detail")
+        lab.good("add", "br-app", lab.mapped)
+        start = log.wait("start", 2)[1]
+        expect_eq((start["resumed"], start["flow"]), (True, log.lines("end")[0]["flow"]), "again")
+        expect_eq(lab.agent().call("exchange", "one", 5), "more\n", "it goes on")
+        lab.agent().call("hang_up", "one")
+        expect_eq(log.wait("end", 2)[1]["reason"], "closed", "reason")
+
+
 @case("what was there before the log is told as resumed, also its end")
 def _():
     lab.good("add", "br-app", lab.mapped)

@@ -156,11 +156,13 @@ is "and it is mapped as before" "$(reach c1 tcp:$GW:5432)" answered
 
 # --- Purged ---
 
+must inside mkdir -p /var/log/nat-bridge
+must inside touch /var/log/nat-bridge/flows.log /etc/default/nat-bridge-watch
 ok "purge" inside dpkg -P nat-bridge
 is "nothing is open" "$(probe c1 tcp:$GW:5432)" refused
 ok "nor in /run" inside test ! -e /run/nat-bridge
 is "no file is left" "$(find "$ROOT/etc/nat-bridge" \
-	"$ROOT/usr/share/nat-bridge" "$ROOT/etc/systemd" -name '*nat-bridge*' 2>/dev/null)" ""
+	"$ROOT/usr/share/nat-bridge" "$ROOT/etc/systemd" "$ROOT/etc/default" "$ROOT/var/log" -name '*nat-bridge*' 2>/dev/null)" ""
 
 inside systemctl poweroff --no-block
 wait "$nspawn"

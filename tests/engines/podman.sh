@@ -69,9 +69,13 @@ ok "a mapping, and the watcher with its log" nb add podman:web 5432:11434
 	>"$T/watch.log" 2>&1 &
 watcher=$!
 poll 10 grep -q log-begin "$T/flows.log"
-has "a container reaches the service" "$(podman_dial web "$web" 5432 --name caller)" "host 10."
+must lab_podman run -d --name caller --network web --ulimit nofile=512:512 \
+	--ulimit nproc=512:512 localhost/box:1 /bin/sleep 600 >/dev/null
+has "a container reaches the service" \
+	"$(lab_podman exec caller /bin/sh -c "$(dial "$web" 5432)" 2>>"$T/podman.log")" "host 10."
 ok "the log names the network and the container" poll 10 grep -q \
 	'"end".*"network":"podman:web".*"container":"caller"' "$T/flows.log"
+must lab_podman rm -f -t 0 caller >/dev/null
 kill $watcher
 wait $watcher
 ok "and goes" nb remove podman:web 5432:11434

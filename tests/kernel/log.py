@@ -379,12 +379,13 @@ except OSError:
 
 @case("a reset that connection tracking believes, and the service does not, hides nothing")
 def _():
-    listener = socket.create_server(("127.0.0.1", BUSY))
-    lab.good("add", "br-app", BUSY)
+    port = BUSY + 1  # what is sent again later would be a connection to the service of other cases
+    listener = socket.create_server(("127.0.0.1", port))
+    lab.good("add", "br-app", port)
     before = sysctl("tcp_timeout_close")
     sysctl("tcp_timeout_close", 2)
     with Logging("--log-accounting") as log:
-        lab.agent().call("dial", "one", lab.gateway, BUSY)
+        lab.agent().call("dial", "one", lab.gateway, port)
         peer = listener.accept()[0]
         lab.agent().call("false_reset", "one")
         end = log.wait("end")[0]
@@ -404,9 +405,14 @@ def _():
 def _():
     with busy_service(), Logging("--log-accounting") as log:
         load(1000)
-        starts, ends = log.wait("start", 1000, 30), log.wait("end", 1000, 30)
-        expect_eq(sorted(line["source"] for line in starts), sorted(line["source"] for line in ends),
-                  "sources")
+        expect(wait_for(lambda: len(log.lines("start")) >= 1000 and
+                        len(log.lines("start")) == len(log.lines("end")), 30), "lines are missing")
+        starts, ends = log.lines("start"), log.lines("end")
+        # a source port that the service still has from another case takes two attempts
+        expect_eq(len({line["source"] for line in starts}), 1000, "sources")
+        expect_eq(sorted(line["flow"] for line in starts), sorted(line["flow"] for line in ends),
+                  "flows")
+        expect_eq(len({line["flow"] for line in starts}), len(starts), "numbers of flows")
         expect_eq({line["reason"] for line in ends}, {"closed"}, "reasons")
         expect(all(line["bytes_in"] for line in ends), "bytes")
         expect_eq(log.lines("lost"), [], "lost")
@@ -463,9 +469,9 @@ def _():
         told = before + log.lines()
         lost = [line["count"] for line in told if line["event"] == "lost"]
         expect_eq({line["what"] for line in told if line["event"] == "lost"}, {"lines"}, "what")
-        # a line of something else, refused packets, may be among them
+        # refused packets, or a connection that took two attempts, may be among them
         count = len(told) - len(lost) + sum(lost) - 1 - 2 * 601
-        expect(0 <= count <= 3, f"{count} too many: {lost} lost, {len(before)} lines before")
+        expect(0 <= count <= 8, f"{count} too many: {lost} lost, {len(before)} lines before")
     sh(f"umount {folder}")
 
 

@@ -38,7 +38,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../model/text.h"
+#include "../watch/pace.h"
 #include "../watch/sink.h"
 #include "accounting.h"
 #include "flow_origin.h"
@@ -146,18 +146,11 @@ static void end_line(struct log *log, cJSON *object, const char *text)
 	}
 }
 
-static const char *word_address(uint32_t address, char *buffer)
-{
-	snprintf(buffer, sizeof("255.255.255.255"), "%u.%u.%u.%u", address >> 24,
-		 address >> 16 & 255, address >> 8 & 255, address & 255);
-	return buffer;
-}
-
-static struct nb_target target_of(const struct nb_flow *flow)
+static struct nb_target target_of(const struct nb_conntrack *entry)
 {
 	return (struct nb_target){
-		.address = flow->entry.reply.source,
-		.port = flow->entry.reply.source_port,
+		.address = entry->reply.source,
+		.port = entry->reply.source_port,
 	};
 }
 
@@ -165,15 +158,14 @@ static void add_flow(const struct log *log, cJSON *object, const struct nb_flow 
 		     size_t size)
 {
 	const struct nb_tuple *original = &flow->entry.original;
-	const struct nb_target target = target_of(flow);
-	char address[sizeof("255.255.255.255")], source[40], dialled[40], to[NB_TARGET_SIZE];
-	char id[48];
+	const struct nb_target target = target_of(&flow->entry);
+	const struct nb_target from = { original->source, original->source_port };
+	const struct nb_target at = { original->destination, original->destination_port };
+	char source[NB_TARGET_SIZE], dialled[NB_TARGET_SIZE], to[NB_TARGET_SIZE], id[48];
 
 	snprintf(id, sizeof(id), "%s-%" PRIu64, log->run_name, flow->number);
-	snprintf(source, sizeof(source), "%s:%u", word_address(original->source, address),
-		 original->source_port);
-	snprintf(dialled, sizeof(dialled), "%s:%u", word_address(original->destination, address),
-		 original->destination_port);
+	nb_target_format(&from, source);
+	nb_target_format(&at, dialled);
 	nb_target_format(&target, to);
 	add_text(object, "flow", id);
 	add_text(object, "network", flow->origin->network);
@@ -347,23 +339,34 @@ static struct known *ask_mapping(struct log *log, const struct nb_element *key)
 	return known;
 }
 
+/* What @bridge has that does what @entry had done, or NULL. */
+static const struct nb_element *find_mapping(struct log *log, const char *bridge,
+					     const struct nb_conntrack *entry)
+{
+	const struct nb_target target = target_of(entry);
+	struct nb_element key = {
+		.port = entry->original.destination_port,
+		.protocol = entry->protocol,
+		.target = target,
+	};
+	const struct known *known;
+
+	memcpy(key.bridge, bridge, sizeof(key.bridge));
+	known = ask_mapping(log, &key);
+	return known->live && nb_target_equal(&known->element.target, &target) ? &known->element
+									       : NULL;
+}
+
 /* Is its mapping live? Notes its end. */
 static bool is_mapped(struct log *log, struct nb_flow *flow)
 {
-	const struct nb_target target = target_of(flow);
-	struct nb_element key = {
-		.port = flow->entry.original.destination_port,
-		.protocol = flow->entry.protocol,
-		.target = target,
-	};
-	struct known *known;
+	const struct nb_element *mapping;
 
-	memcpy(key.bridge, flow->origin->bridge, sizeof(key.bridge));
 	hear_changes(log);
-	known = ask_mapping(log, &key);
-	if (!known->live || !nb_target_equal(&known->element.target, &target))
+	mapping = find_mapping(log, flow->origin->bridge, &flow->entry);
+	if (!mapping)
 		return false;
-	flow->until = known->element.expires;
+	flow->until = mapping->expires;
 	if (flow->until && (!log->end || flow->until < log->end))
 		log->end = flow->until;
 	return true;
@@ -415,23 +418,10 @@ static struct nb_origin *nobody(struct log *log, uint32_t address)
 static bool is_anybodys(struct log *log, const struct nb_conntrack *entry)
 {
 	const struct nb_bridge_list *bridges = nb_origins_bridges(&log->origins);
-	const struct nb_target target = {
-		.address = entry->reply.source,
-		.port = entry->reply.source_port,
-	};
 
-	for (size_t i = 0; i < bridges->count; i++) {
-		struct nb_element key = {
-			.port = entry->original.destination_port,
-			.protocol = entry->protocol,
-		};
-		const struct known *known;
-
-		memcpy(key.bridge, bridges->items[i].name, sizeof(key.bridge));
-		known = ask_mapping(log, &key);
-		if (known->live && nb_target_equal(&known->element.target, &target))
+	for (size_t i = 0; i < bridges->count; i++)
+		if (find_mapping(log, bridges->items[i].name, entry))
 			return true;
-	}
 	return false;
 }
 
@@ -442,31 +432,17 @@ static struct nb_flow *begin_flow(struct log *log, const struct nb_conntrack *en
 	struct nb_origin *origin = find_origin(log, entry->original.source);
 	struct nb_flow *flow;
 
-	if (!origin) {
-		log->lost = true;
+	/* somebody's own DNAT to 127.0.0.0/8 */
+	if (origin && !origin->bridge[0] && !is_anybodys(log, entry))
 		return NULL;
-	}
-	if (!origin->bridge[0]) {
-		/* somebody's own DNAT to 127.0.0.0/8 */
-		if (!is_anybodys(log, entry))
-			return NULL;
+	if (origin && (!origin->bridge[0] || !find_mapping(log, origin->bridge, entry)))
 		origin = nobody(log, entry->original.source);
-		if (!origin) {
-			log->lost = true;
-			return NULL;
-		}
-	}
-	flow = nb_flow_table_add(&log->table, entry, origin);
+	flow = origin ? nb_flow_table_add(&log->table, entry, origin) : NULL;
 	if (!flow) {
 		log->lost = true;
 		return NULL;
 	}
-	if (origin->bridge[0] && !is_mapped(log, flow)) {
-		struct nb_origin *other = nobody(log, entry->original.source);
-
-		if (other)
-			nb_flow_table_set_origin(&log->table, flow, other);
-	}
+	(void)is_mapped(log, flow);
 	flow->number = ++log->flows;
 	flow->resumed = resumed;
 	flow->seen = true;
@@ -564,6 +540,14 @@ static void destroy_flow(struct log *log, struct nb_flow *flow, const struct nb_
 	nb_flow_table_remove(&log->table, flow);
 }
 
+/* Its tuple is another's by now, so that nobody saw how it ended. */
+static void replace_flow(struct log *log, struct nb_flow *flow)
+{
+	if (!flow->told)
+		tell_end(log, flow, REASON_UNKNOWN, NULL);
+	nb_flow_table_remove(&log->table, flow);
+}
+
 static void handle(enum nb_conntrack_event event, const struct nb_conntrack *entry,
 		   const struct nb_conntrack_detail *detail, void *data)
 {
@@ -572,9 +556,7 @@ static void handle(enum nb_conntrack_event event, const struct nb_conntrack *ent
 
 	/* the end of the one before was lost */
 	if (flow && event == NB_CONNTRACK_NEW && (flow->heard || flow->entry.id != entry->id)) {
-		if (!flow->told)
-			tell_end(log, flow, REASON_UNKNOWN, NULL);
-		nb_flow_table_remove(&log->table, flow);
+		replace_flow(log, flow);
 		flow = NULL;
 	}
 	/* one that had closed before anybody listened is forgotten only now */
@@ -615,9 +597,7 @@ static void look_at(struct log *log, const struct nb_conntrack *found)
 	struct nb_conntrack entry = *found;
 
 	if (flow && flow->entry.id != found->id) {
-		if (!flow->told)
-			tell_end(log, flow, REASON_UNKNOWN, NULL);
-		nb_flow_table_remove(&log->table, flow);
+		replace_flow(log, flow);
 		flow = NULL;
 	}
 	if (!flow) {
@@ -752,21 +732,16 @@ static void read_signals(struct log *log)
 	}
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a == 0 || (b && b < a) ? b : a;
-}
-
 /* How long nothing is to be done. */
 static int patience(const struct log *log)
 {
 	int64_t now = nb_monotonic_ms();
-	int64_t until = earlier(earlier(log->look, log->review), log->count);
+	int64_t until = nb_pace_earlier(nb_pace_earlier(log->look, log->review), log->count);
 
 	if (log->end) {
 		int64_t left = log->end - nb_now_ms();
 
-		until = earlier(until, now + (left > 0 ? left : 0) + 1);
+		until = nb_pace_earlier(until, now + (left > 0 ? left : 0) + 1);
 	}
 	return until > now ? (int)(until - now < POLL_MS ? until - now : POLL_MS) : 0;
 }

@@ -712,19 +712,14 @@ static int set_up(struct watch *w)
 	return 0;
 }
 
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a == 0 || (b && b < a) ? b : a;
-}
-
 /* How long nothing is to be done; -1: until something happens. */
 static int patience(const struct watch *w)
 {
-	int64_t until = earlier(earlier(w->next_beat, w->reconnect), w->log_again);
+	int64_t until = nb_pace_earlier(nb_pace_earlier(w->next_beat, w->reconnect), w->log_again);
 	int64_t now = nb_monotonic_ms();
 
 	if (w->reasons && !w->child)
-		until = earlier(until, w->due ? w->due : 1);
+		until = nb_pace_earlier(until, w->due ? w->due : 1);
 	if (until == 0)
 		return -1;
 	return until > now ? (int)(until - now) : 0;

@@ -13,11 +13,11 @@
 
 static struct nb_refusal *put(struct nb_refused *refused, const struct nb_refusal *place)
 {
+	const struct nb_refusal *found = nb_refused_find(refused, place);
 	struct nb_refusal *grown;
 
-	for (size_t i = 0; i < refused->count; i++)
-		if (nb_refused_find(refused, place) == &refused->items[i])
-			return &refused->items[i];
+	if (found)
+		return &refused->items[found - refused->items];
 	grown = realloc(refused->items, (refused->count + 1) * sizeof(*grown));
 	if (!grown)
 		return NULL;

@@ -84,17 +84,6 @@ static void sweep_origins(struct nb_flow_table *table)
 	}
 }
 
-void nb_flow_table_set_origin(struct nb_flow_table *table, struct nb_flow *flow,
-			      struct nb_origin *origin)
-{
-	struct nb_origin *before = flow->origin;
-
-	flow->origin = origin;
-	origin->flows++;
-	if (--before->flows == 0 && !before->current)
-		sweep_origins(table);
-}
-
 void nb_flow_table_remove(struct nb_flow_table *table, struct nb_flow *flow)
 {
 	struct nb_origin *origin = flow->origin;

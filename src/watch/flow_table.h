@@ -15,7 +15,6 @@ struct nb_origin {
 	uint32_t address;
 	unsigned int flows;
 	bool current;			      /* nothing has happened since that may change it */
-	int64_t asked;			      /* the engine, when (monotonic ms); 0: never */
 	char bridge[NB_IFNAME_SIZE];	      /* "": not known, or none that carries mappings */
 	char network[NB_NETWORK_SIZE];	      /* qualified, "": likewise */
 	char container[NB_NETWORK_NAME_SIZE]; /* "": not known */
@@ -52,9 +51,6 @@ struct nb_flow *nb_flow_table_find(const struct nb_flow_table *table,
 /* Add one that is not there. Takes over @origin, which counts it. NULL: out of memory. */
 struct nb_flow *nb_flow_table_add(struct nb_flow_table *table, const struct nb_conntrack *entry,
 				  struct nb_origin *origin);
-/* Give @flow another origin, which counts it. */
-void nb_flow_table_set_origin(struct nb_flow_table *table, struct nb_flow *flow,
-			      struct nb_origin *origin);
 void nb_flow_table_remove(struct nb_flow_table *table, struct nb_flow *flow);
 void nb_flow_table_clear(struct nb_flow_table *table);
 

@@ -7,6 +7,11 @@ static int64_t at_most(int64_t value, int64_t limit)
 	return value < limit ? value : limit;
 }
 
+int64_t nb_pace_earlier(int64_t a, int64_t b)
+{
+	return a == 0 || (b && b < a) ? b : a;
+}
+
 int64_t nb_pace_next(struct nb_pace *pace, int64_t now)
 {
 	int64_t next = pace->last + pace->distance;

@@ -33,6 +33,8 @@ struct nb_pace {
 	bool fighting;
 };
 
+/* The earlier of two moments, of which 0 is never. */
+int64_t nb_pace_earlier(int64_t a, int64_t b);
 /* Something happened @now. When may the next look begin? */
 int64_t nb_pace_next(struct nb_pace *pace, int64_t now);
 /*

@@ -42,6 +42,7 @@
 #include "../watch/sink.h"
 #include "accounting.h"
 #include "flow_origin.h"
+#include "json.h"
 #include "nat-bridge/events.h"
 #include "nat-bridge/refused.h"
 
@@ -97,28 +98,12 @@ static void add_time(cJSON *object, const char *key, int64_t ms)
 	cJSON_AddStringToObject(object, key, text);
 }
 
-static void add_text(cJSON *object, const char *key, const char *text)
-{
-	if (text && *text)
-		cJSON_AddStringToObject(object, key, text);
-	else
-		cJSON_AddNullToObject(object, key);
-}
-
-static void add_number(cJSON *object, const char *key, bool known, uint64_t number)
-{
-	if (known)
-		cJSON_AddNumberToObject(object, key, (double)number);
-	else
-		cJSON_AddNullToObject(object, key);
-}
-
 static cJSON *begin_line(const char *event, int64_t time)
 {
 	cJSON *object = cJSON_CreateObject();
 
 	add_time(object, "time", time);
-	add_text(object, "event", event);
+	nb_json_add_text(object, "event", event);
 	return object;
 }
 
@@ -135,8 +120,8 @@ static void end_line(struct log *log, cJSON *object, const char *text)
 			return;
 		log->sink.lost = 0;
 		object = begin_line("lost", nb_now_ms());
-		add_text(object, "what", "lines");
-		add_number(object, "count", true, lost);
+		nb_json_add_text(object, "what", "lines");
+		nb_json_add_count(object, "count", true, lost);
 		nb_sink_write(&log->sink, object, "lines of the log could not be written");
 		cJSON_Delete(object);
 		nb_sink_flush(&log->sink);
@@ -167,15 +152,15 @@ static void add_flow(const struct log *log, cJSON *object, const struct nb_flow 
 	nb_target_format(&from, source);
 	nb_target_format(&at, dialled);
 	nb_target_format(&target, to);
-	add_text(object, "flow", id);
-	add_text(object, "network", flow->origin->network);
-	add_text(object, "bridge", flow->origin->bridge);
-	add_text(object, "container", flow->origin->container);
-	add_text(object, "protocol", nb_protocol_name(flow->entry.protocol));
-	add_text(object, "source", source);
-	add_text(object, "dialled", dialled);
-	add_number(object, "port", true, original->destination_port);
-	add_text(object, "target", to);
+	nb_json_add_text(object, "flow", id);
+	nb_json_add_text(object, "network", flow->origin->network);
+	nb_json_add_text(object, "bridge", flow->origin->bridge);
+	nb_json_add_text(object, "container", flow->origin->container);
+	nb_json_add_text(object, "protocol", nb_protocol_name(flow->entry.protocol));
+	nb_json_add_text(object, "source", source);
+	nb_json_add_text(object, "dialled", dialled);
+	nb_json_add_count(object, "port", true, original->destination_port);
+	nb_json_add_text(object, "target", to);
 	snprintf(text, size, "%s%s%s %s -> %u/%s -> %s", flow->origin->network,
 		 flow->origin->container[0] ? " " : "", flow->origin->container, source,
 		 original->destination_port, nb_protocol_name(flow->entry.protocol), to);
@@ -244,12 +229,12 @@ static void tell_over(struct log *log, const char *event, struct nb_flow *flow, 
 						1000);
 	else
 		cJSON_AddNullToObject(object, "duration");
-	add_number(object, "packets_in", counted, counted ? detail->packets[0] : 0);
-	add_number(object, "bytes_in", counted, counted ? detail->bytes[0] : 0);
-	add_number(object, "packets_out", counted, counted ? detail->packets[1] : 0);
-	add_number(object, "bytes_out", counted, counted ? detail->bytes[1] : 0);
-	add_text(object, "reason", reasons[reason].reason);
-	add_text(object, "detail", reasons[reason].detail);
+	nb_json_add_count(object, "packets_in", counted, counted ? detail->packets[0] : 0);
+	nb_json_add_count(object, "bytes_in", counted, counted ? detail->bytes[0] : 0);
+	nb_json_add_count(object, "packets_out", counted, counted ? detail->packets[1] : 0);
+	nb_json_add_count(object, "bytes_out", counted, counted ? detail->bytes[1] : 0);
+	nb_json_add_text(object, "reason", reasons[reason].reason);
+	nb_json_add_text(object, "detail", reasons[reason].detail);
 	snprintf(text, sizeof(text), "%s %s: %s", event, words, reasons[reason].reason);
 	end_line(log, object, text);
 }
@@ -283,8 +268,8 @@ static void tell_lost(struct log *log, const char *why)
 {
 	cJSON *object = begin_line("lost", nb_now_ms());
 
-	add_text(object, "what", "events");
-	add_text(object, "why", why);
+	nb_json_add_text(object, "what", "events");
+	nb_json_add_text(object, "why", why);
 	end_line(log, object, "events were lost: connections may be missing in this log");
 }
 
@@ -292,7 +277,7 @@ static void tell_frame(struct log *log, const char *event)
 {
 	cJSON *object = begin_line(event, nb_now_ms());
 
-	add_number(object, "flows", true, log->table.count);
+	nb_json_add_count(object, "flows", true, log->table.count);
 	cJSON_AddBoolToObject(object, "accounting", log->run->options.log_accounting);
 	end_line(log, object, event);
 }
@@ -695,10 +680,10 @@ static void count_refused(struct log *log)
 		if (packets == 0)
 			continue;
 		object = begin_line("refused", nb_now_ms());
-		add_text(object, "where", row->where);
-		add_text(object, "bridge", row->bridge);
-		add_number(object, "packets", true, packets);
-		add_number(object, "bytes", row->bytes_known, bytes);
+		nb_json_add_text(object, "where", row->where);
+		nb_json_add_text(object, "bridge", row->bridge);
+		nb_json_add_count(object, "packets", true, packets);
+		nb_json_add_count(object, "bytes", row->bytes_known, bytes);
 		end_line(log, object, "packets to 127.0.0.0/8 were refused");
 	}
 	nb_refused_clear(&log->refused);

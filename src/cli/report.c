@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What the commands print: text for people, one JSON object for programs. */
 #include <errno.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +9,7 @@
 
 #include "../model/text.h"
 #include "cli.h"
+#include "json.h"
 
 int nb_row_append(struct nb_row_list *list, const struct nb_row *row)
 {
@@ -75,28 +75,6 @@ static void print_error(const struct nb_error *error)
 	fprintf(stderr, "%s\n", error->message);
 }
 
-/* A NULL text becomes null. */
-static void add_text(cJSON *object, const char *key, const char *text)
-{
-	char line[NAME_MAX + 1];
-
-	if (!text || !*text) {
-		cJSON_AddNullToObject(object, key);
-		return;
-	}
-	/* names of files may be any bytes */
-	nb_copy_line(line, sizeof(line), text);
-	cJSON_AddStringToObject(object, key, line);
-}
-
-static void add_count(cJSON *object, const char *key, bool known, uint64_t count)
-{
-	if (known)
-		cJSON_AddNumberToObject(object, key, (double)count);
-	else
-		cJSON_AddNullToObject(object, key);
-}
-
 /* The words of @text, which have blanks between them. */
 static void add_words(cJSON *object, const char *key, const char *text)
 {
@@ -119,17 +97,18 @@ static cJSON *row_to_json(const struct nb_row *row)
 	cJSON *object = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(object, "network", nb_network_format(&mapping->network, network));
-	add_text(object, "bridge", row->bridge);
+	nb_json_add_text(object, "bridge", row->bridge);
 	cJSON_AddStringToObject(object, "protocol", nb_protocol_name(mapping->protocol));
 	cJSON_AddNumberToObject(object, "port", mapping->port);
 	cJSON_AddStringToObject(object, "target", nb_target_format(&mapping->target, target));
-	add_text(object, "origin", row->origin);
-	add_text(object, "file", row->file);
-	add_text(object, "state", row->state);
-	add_count(object, "connections", row->counted, row->connections);
-	add_count(object, "packets", row->counted, row->packets);
-	add_count(object, "bytes", row->counted, row->bytes);
-	add_text(object, "expires", mapping->until ? nb_time_format(mapping->until, until) : NULL);
+	nb_json_add_text(object, "origin", row->origin);
+	nb_json_add_text(object, "file", row->file);
+	nb_json_add_text(object, "state", row->state);
+	nb_json_add_count(object, "connections", row->counted, row->connections);
+	nb_json_add_count(object, "packets", row->counted, row->packets);
+	nb_json_add_count(object, "bytes", row->counted, row->bytes);
+	nb_json_add_text(object, "expires",
+			 mapping->until ? nb_time_format(mapping->until, until) : NULL);
 	if (mapping->comment)
 		cJSON_AddStringToObject(object, "comment", mapping->comment);
 	if (mapping->except)
@@ -159,9 +138,9 @@ static void add_error(cJSON *object, const struct nb_error *error)
 
 	cJSON_AddStringToObject(json, "code", error->code[0] ? error->code : "failed");
 	cJSON_AddStringToObject(json, "message", error->message);
-	add_text(json, "file", error->file);
-	add_count(json, "line", error->line != 0, error->line);
-	add_text(json, "key", error->key);
+	nb_json_add_text(json, "file", error->file);
+	nb_json_add_count(json, "line", error->line != 0, error->line);
+	nb_json_add_text(json, "key", error->key);
 }
 
 static void print_json(const struct nb_run *run, cJSON *object)
@@ -496,7 +475,7 @@ int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t
 			cJSON *finding = cJSON_CreateObject();
 
 			cJSON_AddStringToObject(finding, "what", findings[i].what);
-			add_text(finding, "network", findings[i].network);
+			nb_json_add_text(finding, "network", findings[i].network);
 			cJSON_AddStringToObject(finding, "mend", findings[i].mend);
 			cJSON_AddItemToArray(array, finding);
 		}

@@ -46,3 +46,9 @@ class Watcher:
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    def is_quiet(self, seconds):
+        """Did it sleep all that time?"""
+        before = self.status("voluntary_ctxt_switches")
+        time.sleep(seconds)
+        return self.status("voluntary_ctxt_switches") == before

@@ -73,7 +73,10 @@ struct nb_command {
 	const char *synopsis;
 	const char *summary;
 	const char *description;
-	bool hidden;			/* for shells alone: not in the help */
+	bool hidden; /* for shells alone: not in the help */
+	/* what its JSON says of a failure: this is false ("changed": as it was), these are empty */
+	const char *truth;
+	const char *lists[3];
 	int (*run)(struct nb_run *run); /* returns an enum nb_status */
 };
 

@@ -20,6 +20,8 @@ const struct nb_command nb_commands[] = {
 			"'docker:*' is each network of Docker, now and later, 'docker:proj_*' "
 			"each\n"
 			"that it matches, container:NAME each that a container is attached to.\n",
+		.truth = "changed",
+		.lists = { "mappings", "pending" },
 		.run = nb_command_add,
 	},
 	{
@@ -30,6 +32,8 @@ const struct nb_command nb_commands[] = {
 		.description =
 			"PORT as in add; the port dialled and the protocol say which mapping.\n"
 			"Removing what is not there is no failure.\n",
+		.truth = "changed",
+		.lists = { "mappings", "pending" },
 		.run = nb_command_remove,
 	},
 	{
@@ -38,6 +42,7 @@ const struct nb_command nb_commands[] = {
 		.synopsis = "[NETWORK]",
 		.summary = "show what is configured and what is live",
 		.description = "Any user may call it. It says what only root may see.\n",
+		.lists = { "mappings" },
 		.run = nb_command_list,
 	},
 	{
@@ -46,6 +51,8 @@ const struct nb_command nb_commands[] = {
 		.summary = "make the kernel what the rule files say",
 		.description = "For boot and for configuration management: a second run changes\n"
 			       "nothing and says so.\n",
+		.truth = "changed",
+		.lists = { "mappings", "pending" },
 		.run = nb_command_apply,
 	},
 	{
@@ -53,6 +60,8 @@ const struct nb_command nb_commands[] = {
 		.synopsis = "",
 		.summary = "say whether the kernel is what the rule files say; changes nothing",
 		.description = "Exit status 0: yes. 3: no; each difference is named.\n",
+		.truth = "in_sync",
+		.lists = { "drift" },
 		.run = nb_command_check,
 	},
 	{
@@ -60,6 +69,8 @@ const struct nb_command nb_commands[] = {
 		.synopsis = "",
 		.summary = "take everything out of the kernel; rule files stay",
 		.description = "",
+		.truth = "changed",
+		.lists = { "mappings", "pending" },
 		.run = nb_command_flush,
 	},
 	{
@@ -73,6 +84,8 @@ const struct nb_command nb_commands[] = {
 			"back after somebody else's 'nft flush ruleset'.\n"
 			"With --log a line of JSON tells when a container connects, and one when\n"
 			"that ends: who, where, how long and, with --log-accounting, how much.\n",
+		.truth = "changed",
+		.lists = { "mappings", "pending" },
 		.run = nb_command_watch,
 	},
 	{

@@ -197,9 +197,21 @@ int nb_print_help(struct nb_run *run)
 	return status;
 }
 
+/* The keys that a program expects, with nothing in them. */
+static void add_nothing(cJSON *object, const struct nb_run *run)
+{
+	/* before the command word is known it may be any, so most likely one that changes something */
+	const struct nb_command *command = run->command ? run->command : nb_command_find("apply");
+
+	if (command->truth)
+		cJSON_AddBoolToObject(object, command->truth,
+				      run->changed && strcmp(command->truth, "changed") == 0);
+	for (size_t i = 0; command->lists[i]; i++)
+		cJSON_AddArrayToObject(object, command->lists[i]);
+}
+
 int nb_print_failure(struct nb_run *run)
 {
-	static const struct nb_row_list none;
 	cJSON *object;
 
 	nb_journal_failure(run);
@@ -207,16 +219,7 @@ int nb_print_failure(struct nb_run *run)
 	print_error(&run->error);
 	if (run->options.json) {
 		object = cJSON_CreateObject();
-		if (run->command && run->command->run == nb_command_check) {
-			cJSON_AddBoolToObject(object, "in_sync", false);
-			cJSON_AddArrayToObject(object, "drift");
-		} else if (run->command && run->command->run == nb_command_list) {
-			add_rows(object, "mappings", &none);
-		} else {
-			cJSON_AddBoolToObject(object, "changed", run->changed);
-			add_rows(object, "mappings", &none);
-			add_rows(object, "pending", &none);
-		}
+		add_nothing(object, run);
 		add_warnings(object, run);
 		add_error(object, &run->error);
 		print_json(run, object);

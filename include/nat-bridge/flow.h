@@ -12,8 +12,8 @@
 /* Which flows: those that bridge @ifindex got translated by one mapping. */
 struct nb_flow_match {
 	int ifindex;
-	uint8_t protocol;
-	uint16_t port; /* dialled: the original destination port */
+	uint8_t protocol; /* 0, for nb_flow_end() alone: whatever leads to 127.0.0.0/8 from there */
+	uint16_t port;	  /* dialled: the original destination port */
 	struct nb_target target;
 };
 
@@ -27,10 +27,12 @@ struct nb_flow_result {
  * sockets (SOCK_DESTROY by the cookie that a dump showed, so that the peer gets a
  * reset through the NAT that still stands), then the conntrack entries.
  * The listener, an unconnected UDP socket and every other mapping's flows are
- * never touched. A kernel without SOCK_DESTROY is a warning, not a failure.
+ * never touched; where @matches mean all of a bridge, those of the @kept stay.
+ * A kernel without SOCK_DESTROY is a warning, not a failure.
  */
 int nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size_t count,
-		struct nb_flow_result *ret, struct nb_warnings *warnings, struct nb_error *err);
+		const struct nb_flow_match *kept, size_t kept_count, struct nb_flow_result *ret,
+		struct nb_warnings *warnings, struct nb_error *err);
 
 /*
  * Forget UDP flows that started before their mapping: entries of that dialled

@@ -78,6 +78,8 @@ struct nb_plan {
 	size_t started_count;
 	struct nb_flow_match *ended; /* mappings that are gone: their flows end */
 	size_t ended_count;
+	struct nb_flow_match *kept; /* what stays where all else of a bridge ends */
+	size_t kept_count;
 	struct nb_link_step *restore;
 	size_t restore_count;
 	struct nb_ingress_step *detach;

@@ -129,6 +129,11 @@ int nb_change_take(struct nb_change *change, const struct nb_mapping *mapping,
 int nb_change_prepare(struct nb_change *change, struct nb_error *err);
 int nb_change_commit(struct nb_change *change, struct nb_error *err);
 int nb_change_abandon(struct nb_change *change, struct nb_error *err);
+/*
+ * Did a commit of a removal that failed take some of it away for good? Then it is not to be
+ * abandoned: what is left of it is an unfinished removal. NULL: no.
+ */
+bool nb_change_is_begun(const struct nb_change *change);
 
 /*
  * The base name of the file that holds (or will hold) the key, or NULL if

@@ -9,8 +9,11 @@
 /* Commands that were killed left their staged files; what they meant is settled now. */
 static int commit(struct nb_run *run, void *data)
 {
-	(void)data;
-	return run->rules.unfinished_count ? nb_run_tidy_rules(run, true) : 0;
+	struct nb_application *application = data;
+	int r = run->rules.unfinished_count ? nb_run_tidy_rules(run, true) : 0;
+
+	application->report.ended = r > 0;
+	return r < 0 ? r : 0;
 }
 
 static void warn_left_out(struct nb_run *run, const struct nb_wanted *wanted, int *status)
@@ -136,7 +139,7 @@ int nb_apply(struct nb_run *run, struct nb_application *application)
 	}
 	nb_wanted_warn_pending(run, wanted);
 	warn_left_out(run, wanted, &application->status);
-	application->report.changed = outcome->changed || run->rules.unfinished_count > 0;
+	application->report.changed = outcome->changed || application->report.ended;
 	application->report.mappings = wanted->live;
 	application->report.pending = wanted->pending;
 	return 0;
@@ -164,8 +167,6 @@ int nb_command_apply(struct nb_run *run)
 	if (nb_apply(run, &application) < 0) {
 		status = nb_print_failure(run);
 	} else {
-		if (!application.outcome.changed && application.report.changed)
-			application.report.verb = "applied: a removal that was not finished is now";
 		status = nb_print_change(run, &application.report,
 					 (enum nb_status)application.status);
 	}

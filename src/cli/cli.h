@@ -149,7 +149,10 @@ int nb_run_prepare(struct nb_run *run, bool writer);
 int nb_run_read_rules(struct nb_run *run);
 /* The same where only these ports matter. */
 int nb_run_read_rules_about(struct nb_run *run, const struct nb_port_spec *specs, size_t count);
-/* Clear away staged files, and with @gone those of unfinished removals, whose end is reached. */
+/*
+ * Clear away staged files, and with @gone those of unfinished removals, whose end is reached.
+ * Returns how many.
+ */
 int nb_run_tidy_rules(struct nb_run *run, bool gone);
 void nb_run_finish(struct nb_run *run);
 
@@ -180,6 +183,7 @@ struct nb_report {
 	struct nb_row_list mappings;
 	struct nb_row_list pending;
 	struct nb_row_list removed; /* what `apply` took out because nothing asks for it */
+	bool ended;		    /* a removal that was not finished is now */
 	const char *verb;	    /* "added", "removed", ... for the text */
 	const char *unchanged;	    /* said when nothing changed */
 	char *script;		    /* of a dry run; owned */

@@ -22,8 +22,11 @@ struct removal {
 	size_t chosen_count;
 	bool *is_chosen;	     /* and by its index */
 	struct nb_element_list keys; /* what leaves the kernel; sorted */
+	/* whose flows end even if the kernel has no element of them: over, flushed, half removed */
+	struct nb_element_list ended;
 	struct nb_change *change;
 	bool staged;
+	int tidied; /* earlier removals that were not finished until now */
 };
 
 static void clear(struct removal *removal)
@@ -32,6 +35,7 @@ static void clear(struct removal *removal)
 	free(removal->chosen);
 	free(removal->is_chosen);
 	nb_element_list_clear(&removal->keys);
+	nb_element_list_clear(&removal->ended);
 	nb_inventory_clear(&removal->inventory);
 	nb_state_clear(&removal->state);
 	nb_change_free(removal->change);
@@ -168,18 +172,57 @@ static int choose(struct nb_run *run, struct removal *removal)
 	return 0;
 }
 
+/* Does anything that stays have this key? Then it is not the removal's any more. */
+static bool is_asked_for(const struct removal *removal, const struct nb_element *key)
+{
+	for (size_t i = 0; i < removal->inventory.count; i++) {
+		const struct nb_stored *stored = &removal->inventory.items[i];
+		const struct nb_element other = nb_stored_key(stored);
+
+		if (!removal->is_chosen[i] && strcmp(stored->origin, "kernel") != 0 &&
+		    nb_mapping_is_in_force(&stored->mapping) &&
+		    nb_element_compare_key(&other, key) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* What an earlier removal that was killed, or failed half-way, left to do. */
+static int collect_unfinished(struct nb_run *run, struct removal *removal)
+{
+	struct nb_resolver resolver = {
+		.run = run,
+		.links = &removal->state.links,
+		.bridges = &removal->state.bridges,
+	};
+	size_t first = removal->ended.count;
+	int r = nb_wanted_unfinished(&resolver, &removal->ended);
+
+	nb_resolver_clear(&resolver);
+	for (size_t i = first; r == 0 && i < removal->ended.count; i++)
+		if (!is_asked_for(removal, &removal->ended.items[i]) &&
+		    nb_element_list_append(&removal->keys, &removal->ended.items[i]) < 0)
+			r = nb_out_of_memory(run);
+	return r;
+}
+
 static int collect_keys(struct nb_run *run, struct removal *removal)
 {
+	int r;
+
 	for (size_t i = 0; i < removal->inventory.count; i++) {
 		const struct nb_stored *stored = &removal->inventory.items[i];
 		const struct nb_element key = nb_stored_key(stored);
 
-		if (removal->is_chosen[i] && stored->owns_key &&
-		    nb_element_list_append(&removal->keys, &key) < 0)
+		if (!removal->is_chosen[i] || !stored->owns_key)
+			continue;
+		if (nb_element_list_append(&removal->keys, &key) < 0 ||
+		    nb_element_list_append(&removal->ended, &key) < 0)
 			return nb_out_of_memory(run);
 	}
+	r = collect_unfinished(run, removal);
 	nb_element_list_sort(&removal->keys);
-	return 0;
+	return r;
 }
 
 /* What other networks on the same bridges still ask for stays, with the life that they gave it. */
@@ -238,6 +281,9 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	nb_desired_drop(desired, &removal->keys);
 	if (keep_shared(removal, state, desired) < 0)
 		return nb_out_of_memory(run);
+	for (size_t i = 0; i < removal->ended.count; i++)
+		if (nb_element_list_append(&desired->ended, &removal->ended.items[i]) < 0)
+			return nb_out_of_memory(run);
 	rename_networks(removal, desired);
 	return 0;
 }
@@ -269,13 +315,13 @@ static int stage(struct nb_run *run, struct removal *removal)
 
 static int commit(struct nb_run *run, void *data)
 {
-	const struct removal *removal = data;
+	struct removal *removal = data;
 	int r = removal->staged ? nb_change_commit(removal->change, &run->error) : 0;
 
-	/* what an earlier, killed removal left is done with this one */
-	if (r == 0 && run->rules.unfinished_count && removal->chosen_count)
-		r = nb_run_tidy_rules(run, true);
-	return r;
+	/* what an earlier removal left is done with this one */
+	if (r == 0 && run->rules.unfinished_count)
+		r = removal->tidied = nb_run_tidy_rules(run, true);
+	return r < 0 ? r : 0;
 }
 
 static int fill_report(struct nb_run *run, const struct removal *removal, struct nb_report *report)
@@ -316,7 +362,7 @@ static int carry_out(struct nb_run *run, struct removal *removal, struct nb_repo
 	struct nb_error ignored;
 	int files, r;
 
-	if (removal->chosen_count == 0)
+	if (removal->chosen_count == 0 && run->rules.unfinished_count == 0)
 		return fill_report(run, removal, report);
 	/* a removal that is forgotten with the directory would come back with it */
 	if (chose_more_than_runtime(removal)) {
@@ -330,12 +376,13 @@ static int carry_out(struct nb_run *run, struct removal *removal, struct nb_repo
 	r = nb_transact(run, &goal, &outcome, &report->script);
 	if (r < 0) {
 		/* before the first batch nothing has happened; after it only forward */
-		if (removal->staged && !outcome.committed)
+		if (removal->staged && !outcome.committed && !nb_change_is_begun(removal->change))
 			nb_change_abandon(removal->change, &ignored);
-		run->changed = outcome.committed;
+		run->changed = outcome.committed || nb_change_is_begun(removal->change);
 		return r;
 	}
-	report->changed = outcome.changed || files > 0;
+	report->changed = outcome.changed || files > 0 || removal->tidied > 0;
+	report->ended = removal->tidied > 0;
 	return fill_report(run, removal, report);
 }
 

@@ -67,7 +67,7 @@ static void print_error(const struct nb_error *error)
 		snprintf(place, sizeof(place), "%s", name);
 	fputs("nat-bridge: ", stderr);
 	/* "/etc/passwd belongs to ..." names it well enough */
-	if (*name && !strstr(error->message, place)) {
+	if (error->file[0] && !strstr(error->message, *name && error->line ? place : error->file)) {
 		fprintf(stderr, "%.*s%s: ", (int)(name - error->file), error->file, place);
 		if (error->key[0])
 			fprintf(stderr, "%s: ", error->key);
@@ -273,7 +273,9 @@ static void print_change_text(const struct nb_report *report)
 	}
 	for (size_t i = 0; i < 3; i++)
 		total += parts[i].rows->count;
-	if (total == 0)
+	if (report->ended)
+		puts("a removal that was not finished is now");
+	else if (total == 0)
 		printf("%s\n", report->verb);
 	for (size_t i = 0; i < 3; i++) {
 		if (total > 20 && parts[i].rows->count)

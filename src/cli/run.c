@@ -32,7 +32,7 @@ int nb_run_tidy_rules(struct nb_run *run, bool gone)
 	int r = nb_rules_tidy(run->options.rules, gone, &error);
 
 	if (r >= 0)
-		return 0;
+		return r;
 	/* it cannot be helped now, and keeps nobody from anything */
 	if (r == -EROFS || r == -EACCES) {
 		if (gone)
@@ -48,7 +48,9 @@ static int prepare_rules(struct nb_run *run)
 	int r = run->lock >= 0 ? nb_lock_rules(run) : 0;
 
 	/* what a killed command staged and never committed */
-	return r == 0 && run->lock >= 0 ? nb_run_tidy_rules(run, false) : r;
+	if (r == 0 && run->lock >= 0)
+		r = nb_run_tidy_rules(run, false);
+	return r < 0 ? r : 0;
 }
 
 int nb_run_read_rules(struct nb_run *run)

@@ -342,14 +342,13 @@ int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state
 			    live == 1 ? "is" : "are");
 }
 
-/* A removal that was killed may have closed a mapping and left its flows. */
-static int end_unfinished(struct builder *builder)
+int nb_wanted_unfinished(struct nb_resolver *resolver, struct nb_element_list *ret)
 {
-	const struct nb_mapping_list *gone = &builder->run->rules.gone;
+	const struct nb_mapping_list *gone = &resolver->run->rules.gone;
 
 	for (size_t i = 0; i < gone->count; i++) {
 		const struct nb_mapping *mapping = &gone->items[i];
-		const struct nb_resolution *resolution = nb_resolve(&builder->resolver, mapping);
+		const struct nb_resolution *resolution = nb_resolve(resolver, mapping);
 		struct nb_element element = {
 			.target = mapping->target,
 			.port = mapping->port,
@@ -358,11 +357,11 @@ static int end_unfinished(struct builder *builder)
 
 		for (size_t j = 0; resolution && j < resolution->count; j++) {
 			memcpy(element.bridge, resolution->items[j].bridge, sizeof(element.bridge));
-			if (nb_element_list_append(&builder->desired->ended, &element) < 0)
-				return nb_out_of_memory(builder->run);
+			if (nb_element_list_append(ret, &element) < 0)
+				return nb_out_of_memory(resolver->run);
 		}
 		if (!resolution)
-			return nb_out_of_memory(builder->run);
+			return nb_out_of_memory(resolver->run);
 	}
 	return 0;
 }
@@ -410,7 +409,7 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 		return r;
 	r = add_files(&builder);
 	if (r == 0)
-		r = end_unfinished(&builder);
+		r = nb_wanted_unfinished(&builder.resolver, &desired->ended);
 	if (r == 0)
 		r = nb_wanted_settle_conflicts(run, state, desired, wanted);
 	nb_resolver_clear(&builder.resolver);

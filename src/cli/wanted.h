@@ -52,6 +52,8 @@ int nb_wanted_refuse(struct nb_run *run, struct nb_wanted *wanted,
  */
 int nb_wanted_settle_conflicts(struct nb_run *run, const struct nb_state *state,
 			       struct nb_desired *desired, struct nb_wanted *wanted);
+/* Append what removals that were not finished were about, by bridge. */
+int nb_wanted_unfinished(struct nb_resolver *resolver, struct nb_element_list *ret);
 /* Without --keep-going: the first invalid file as the error, the others as warnings. */
 int nb_wanted_require_valid(struct nb_run *run);
 /* The rules directory is gone while its mappings are live: that is a mistake, not a wish. */

@@ -60,6 +60,8 @@ struct match_index {
 	struct indexed_match *items;
 	size_t count;
 	bool translated; /* or entries that no NAT touched, which have no target */
+	bool sweeps;	 /* some stand for all flows of a bridge, but those of */
+	const struct match_index *kept;
 };
 
 static int compare_keys(const struct nb_flow_match *a, const struct nb_flow_match *b)
@@ -103,6 +105,7 @@ static int index_matches(const struct nb_flow_match *matches, size_t count, bool
 
 		if (!translated && matches[i].protocol != IPPROTO_UDP)
 			continue;
+		index.sweeps |= matches[i].protocol == 0;
 		item = &index.items[index.count++];
 		item->match = matches[i];
 		item->position = i;
@@ -149,6 +152,11 @@ static struct indexed_match key_of(const struct match_index *index,
 	return key;
 }
 
+static bool leads_to_loopback(const struct nb_conntrack *entry)
+{
+	return entry->reply.source >> 24 == IN_LOOPBACKNET;
+}
+
 /* Before anything is routed: does any bridge's match fit @entry? */
 static bool any_bridge_wants(const struct nb_conntrack *entry, const void *data)
 {
@@ -156,19 +164,33 @@ static bool any_bridge_wants(const struct nb_conntrack *entry, const void *data)
 	struct indexed_match key = key_of(index, entry, 0);
 	size_t at = lower_bound(index, &key);
 
+	if (index->sweeps && leads_to_loopback(entry))
+		return true;
 	return at < index->count && compare_keys(&index->items[at].match, &key.match) == 0;
+}
+
+static const struct indexed_match *find_exact(const struct match_index *index,
+					      const struct indexed_match *key)
+{
+	size_t at = lower_bound(index, key);
+
+	if (at == index->count || compare_indexed(&index->items[at], key) != 0)
+		return NULL;
+	return &index->items[at];
 }
 
 /* The first of the equal matches that fit, or NULL. */
 static const struct indexed_match *find_match(const struct match_index *index,
 					      const struct nb_conntrack *entry, int ifindex)
 {
-	struct indexed_match key = key_of(index, entry, ifindex);
-	size_t at = lower_bound(index, &key);
+	const struct indexed_match whole = { .match.ifindex = ifindex };
+	const struct indexed_match key = key_of(index, entry, ifindex);
+	const struct indexed_match *found = find_exact(index, &key);
 
-	if (at == index->count || compare_indexed(&index->items[at], &key) != 0)
-		return NULL;
-	return &index->items[at];
+	if (found || !index->sweeps || !leads_to_loopback(entry) ||
+	    (index->kept && find_exact(index->kept, &key)))
+		return found;
+	return find_exact(index, &whole);
 }
 
 /* --- routes of addresses, each asked for once --- */
@@ -439,15 +461,21 @@ static void destroy_sockets(struct nb_netlink *nl, struct nb_conntrack_list *flo
 }
 
 int nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size_t count,
-		struct nb_flow_result *ret, struct nb_warnings *warnings, struct nb_error *err)
+		const struct nb_flow_match *kept, size_t kept_count, struct nb_flow_result *ret,
+		struct nb_warnings *warnings, struct nb_error *err)
 {
+	struct match_index index = { 0 }, kept_index = { 0 };
 	struct nb_flow_result result = { 0 };
-	struct match_index index = { 0 };
 	int r;
 
 	r = index_matches(matches, count, true, &index, err);
-	if (r < 0)
+	if (r == 0)
+		r = index_matches(kept, kept_count, true, &kept_index, err);
+	if (r < 0) {
+		free(index.items);
 		return r;
+	}
+	index.kept = &kept_index;
 	for (int round = 0; round < ROUNDS && index.count; round++) {
 		struct nb_conntrack_list flows = { 0 };
 		size_t found;
@@ -465,6 +493,7 @@ int nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size
 			break;
 	}
 	free(index.items);
+	free(kept_index.items);
 	if (r < 0)
 		return r;
 	*ret = result;

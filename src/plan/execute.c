@@ -143,7 +143,8 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 			return r;
 	}
 	if (plan->ended_count) {
-		r = nb_flow_end(nl, plan->ended, plan->ended_count, &flows, warnings, err);
+		r = nb_flow_end(nl, plan->ended, plan->ended_count, plan->kept, plan->kept_count,
+				&flows, warnings, err);
 		if (r < 0)
 			return r;
 	}

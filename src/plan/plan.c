@@ -155,14 +155,11 @@ static void add_ingress_step(struct planner *p, struct nb_ingress_step **steps, 
 	(*count)++;
 }
 
-static void add_match(struct planner *p, struct nb_flow_match **list, size_t *count,
-		      const struct nb_element *element)
+static void push_match(struct planner *p, struct nb_flow_match **list, size_t *count,
+		       const struct nb_flow_match *match)
 {
-	const struct nb_link *link = nb_link_find(&p->state->links, element->bridge);
 	struct nb_flow_match *grown;
 
-	if (!link)
-		return; /* no device, no flows that could be told apart */
 	if ((*count & (*count - 1)) == 0) {
 		grown = realloc(*list, (*count ? *count * 2 : 1) * sizeof(*grown));
 		if (!grown) {
@@ -171,12 +168,23 @@ static void add_match(struct planner *p, struct nb_flow_match **list, size_t *co
 		}
 		*list = grown;
 	}
-	(*list)[(*count)++] = (struct nb_flow_match){
-		.ifindex = link->index,
-		.protocol = element->protocol,
-		.port = element->port,
-		.target = element->target,
-	};
+	(*list)[(*count)++] = *match;
+}
+
+static void add_match(struct planner *p, struct nb_flow_match **list, size_t *count,
+		      const struct nb_element *element)
+{
+	const struct nb_link *link = nb_link_find(&p->state->links, element->bridge);
+
+	/* no device, no flows that could be told apart */
+	if (link)
+		push_match(p, list, count,
+			   &(struct nb_flow_match){
+				   .ifindex = link->index,
+				   .protocol = element->protocol,
+				   .port = element->port,
+				   .target = element->target,
+			   });
 }
 
 /* A rule file's goes before a runtime mapping; among equals the longer life wins. */
@@ -578,6 +586,39 @@ static void plan_unfinished_flows(struct planner *p)
 			add_match(p, &p->plan->ended, &p->plan->ended_count, &ended->items[i]);
 }
 
+/* All flows of a bridge end, but those of what is wanted there. */
+static void sweep(struct planner *p, const struct nb_link *link)
+{
+	const struct nb_flow_match all = { .ifindex = link->index };
+	struct nb_plan *plan = p->plan;
+
+	push_match(p, &plan->ended, &plan->ended_count, &all);
+	for (size_t i = 0; i < plan->elements.count; i++)
+		if (strcmp(plan->elements.items[i].bridge, link->name) == 0)
+			add_match(p, &plan->kept, &plan->kept_count, &plan->elements.items[i]);
+}
+
+/*
+ * A bridge that loses its guard, or had none for a while. Flows of mappings whose elements are gone
+ * already (over, flushed) are held back by the guard alone, and nothing else remembers them.
+ */
+static void plan_sweeps(struct planner *p)
+{
+	const struct nb_state *state = p->state;
+
+	/* what was not asked for may be wanted */
+	if (state->partial)
+		return;
+	for (size_t i = 0; i < state->links.count; i++) {
+		const struct nb_link *link = &state->links.items[i];
+		bool leaves = nb_bridge_find(&state->bridges, link->name) &&
+			      !nb_bridge_find(&p->plan->bridges, link->name);
+
+		if (leaves || (nb_link_is_tagged(link) && !is_guarded(p, link->name)))
+			sweep(p, link);
+	}
+}
+
 static void add_opener_op(struct planner *p, struct nb_op_list *list,
 			  const struct nb_input_chain *chain, uint64_t handle)
 {
@@ -770,6 +811,7 @@ int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state,
 		plan_elements(&p);
 		plan_flows(&p);
 		plan_unfinished_flows(&p);
+		plan_sweeps(&p);
 		plan_openers(&p);
 		plan_links(&p);
 		plan_ingress(&p);
@@ -781,7 +823,15 @@ int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state,
 	return 0;
 }
 
-static bool is_wanted(const struct nb_plan *plan, const struct nb_state *state,
+static const struct nb_link *find_link(const struct nb_state *state, int ifindex)
+{
+	for (size_t i = 0; i < state->links.count; i++)
+		if (state->links.items[i].index == ifindex)
+			return &state->links.items[i];
+	return NULL;
+}
+
+static bool is_wanted(const struct nb_plan *plan, const struct nb_link *link,
 		      const struct nb_flow_match *match)
 {
 	struct nb_element key = {
@@ -790,31 +840,25 @@ static bool is_wanted(const struct nb_plan *plan, const struct nb_state *state,
 		.protocol = match->protocol,
 	};
 
-	for (size_t i = 0; i < state->links.count; i++) {
-		if (state->links.items[i].index != match->ifindex)
-			continue;
-		memcpy(key.bridge, state->links.items[i].name, sizeof(key.bridge));
-		return nb_element_find_exact(&plan->elements, &key) != NULL;
-	}
-	return false;
+	memcpy(key.bridge, link->name, sizeof(key.bridge));
+	return nb_element_find_exact(&plan->elements, &key) != NULL;
 }
 
 int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_state *state,
 			const struct nb_plan *earlier)
 {
-	struct nb_flow_match *grown;
+	struct planner p = { .state = state, .plan = plan };
 
-	if (earlier->ended_count == 0)
-		return 0;
-	grown = realloc(plan->ended,
-			(plan->ended_count + earlier->ended_count) * sizeof(*plan->ended));
-	if (!grown)
-		return -ENOMEM;
-	plan->ended = grown;
-	for (size_t i = 0; i < earlier->ended_count; i++)
-		if (!is_wanted(plan, state, &earlier->ended[i]))
-			grown[plan->ended_count++] = earlier->ended[i];
-	return 0;
+	for (size_t i = 0; i < earlier->ended_count; i++) {
+		const struct nb_flow_match *match = &earlier->ended[i];
+		const struct nb_link *link = find_link(state, match->ifindex);
+
+		if (link && match->protocol == 0)
+			sweep(&p, link);
+		else if (!link || !is_wanted(plan, link, match))
+			push_match(&p, &plan->ended, &plan->ended_count, match);
+	}
+	return p.failed ? -ENOMEM : 0;
 }
 
 bool nb_plan_is_empty(const struct nb_plan *plan)
@@ -832,6 +876,7 @@ void nb_plan_clear(struct nb_plan *plan)
 	free(plan->enable);
 	free(plan->started);
 	free(plan->ended);
+	free(plan->kept);
 	free(plan->restore);
 	free(plan->detach);
 	free(plan->second.items);

@@ -41,6 +41,7 @@ struct nb_change {
 	const struct nb_rules *rules;
 	bool remove;
 	enum nb_change_state state;
+	bool begun; /* a commit took something away for good */
 
 	struct nb_mapping_list edited; /* parallel to edits */
 	struct nb_change_edit *edits;

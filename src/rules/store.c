@@ -218,6 +218,19 @@ static int write_all(struct nb_change *change, struct nb_error *err)
 	return 0;
 }
 
+/*
+ * A removal from the same file that was not finished, and is with this one: until then it must not
+ * be forgotten. The oldest holds all that younger ones do.
+ */
+static void keep_older(int directory, const struct nb_change_file *file)
+{
+	struct dot_name gone = dot_name(file, "gone");
+	struct dot_name older = dot_name(file, "json.gone");
+
+	if (strlen(file->name) + strlen("..json.gone") <= NAME_MAX)
+		(void)renameat2(directory, gone.text, directory, older.text, RENAME_NOREPLACE);
+}
+
 /* remove, before the kernel is changed: the old file stays as .NAME.gone. */
 static int set_aside(const struct nb_change *change, struct nb_change_file *file)
 {
@@ -227,6 +240,7 @@ static int set_aside(const struct nb_change *change, struct nb_change_file *file
 
 	if (strlen(file->name) + strlen("..gone") > NAME_MAX)
 		return -ENAMETOOLONG;
+	keep_older(directory, file);
 	if (file->action == NB_CHANGE_DELETE) {
 		if (renameat(directory, file->name, directory, gone.text))
 			return -errno;
@@ -414,8 +428,14 @@ static int forget_gone(struct nb_change *change, struct nb_error *err)
 		if (unlinkat(change->directory, gone.text, 0) && errno != ENOENT)
 			return fail(change, errno, "finish the removal of", file, err);
 		file->kept = false;
+		change->begun = true;
 	}
 	return sync_directory(change, err);
+}
+
+bool nb_change_is_begun(const struct nb_change *change)
+{
+	return change && change->begun;
 }
 
 int nb_change_commit(struct nb_change *change, struct nb_error *err)

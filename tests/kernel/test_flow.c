@@ -30,7 +30,7 @@ static void end(const struct nb_flow_match *match, size_t flows, size_t sockets)
 	struct nb_flow_result result = { 99, 99 };
 	struct nb_warnings warnings = { 0 };
 	struct nb_error err;
-	int r = nb_flow_end(lab.nl, match, 1, &result, &warnings, &err);
+	int r = nb_flow_end(lab.nl, match, 1, NULL, 0, &result, &warnings, &err);
 
 	if (r < 0)
 		fprintf(stderr, "%s\n", err.message);
@@ -201,7 +201,7 @@ static void test_closed(void)
 		usleep(20000);
 	CHECK(count_of(&match) == 0);
 	CHECK(entries_of(8086) == 1);
-	CHECK(nb_flow_end(lab.nl, &match, 1, &result, &warnings, &err) == 0);
+	CHECK(nb_flow_end(lab.nl, &match, 1, NULL, 0, &result, &warnings, &err) == 0);
 	CHECK(result.flows == 1 && result.sockets == 0);
 	CHECK(entries_of(8086) == 0);
 	nb_warnings_clear(&warnings);
@@ -221,7 +221,7 @@ static void test_half_closed(void)
 
 	close(orphan.service);
 	shutdown(waiting.client, SHUT_WR);
-	CHECK(nb_flow_end(lab.nl, &match, 1, &result, &warnings, &err) == 0);
+	CHECK(nb_flow_end(lab.nl, &match, 1, NULL, 0, &result, &warnings, &err) == 0);
 	CHECK(result.flows == 2);
 	CHECK(warnings.count == 0);
 	CHECK(error_within(waiting.client, 1000) == ECONNRESET);
@@ -249,7 +249,7 @@ static void test_half_open(void)
 	client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	CHECK(connect(client, (struct sockaddr *)&name, sizeof(name)) < 0 && errno == EINPROGRESS);
 	enter(lab.host);
-	CHECK(nb_flow_end(lab.nl, &match, 1, &result, &warnings, &err) == 0);
+	CHECK(nb_flow_end(lab.nl, &match, 1, NULL, 0, &result, &warnings, &err) == 0);
 	CHECK(result.flows == 1 && result.sockets == 1);
 	CHECK(warnings.count == 0);
 	close(client);
@@ -448,7 +448,7 @@ static void test_scale(void)
 	CHECK(nb_flow_count(lab.nl, matches, MATCHES, counts, &err) == 0);
 	counted = seconds();
 	CHECK(counts[8299] == FLOWS && counts[8298] == 0);
-	CHECK(nb_flow_end(lab.nl, matches, MATCHES, &result, &warnings, &err) == 0);
+	CHECK(nb_flow_end(lab.nl, matches, MATCHES, NULL, 0, &result, &warnings, &err) == 0);
 	ended = seconds();
 	CHECK(result.flows == FLOWS);
 	CHECK(result.sockets == 0);
@@ -473,7 +473,7 @@ static void test_no_privilege(void)
 	if (!nl || seteuid(65534) < 0)
 		stop("seteuid");
 	CHECK(nb_flow_count(nl, &match, 1, &count, &err) == -EPERM);
-	CHECK(nb_flow_end(nl, &match, 1, &result, &warnings, &err) == -EPERM);
+	CHECK(nb_flow_end(nl, &match, 1, NULL, 0, &result, &warnings, &err) == -EPERM);
 	CHECK(nb_flow_free_untranslated(nl, &match, 0, &err) == 0);
 	if (seteuid(0) < 0)
 		stop("seteuid");

@@ -88,7 +88,7 @@ static void expect(const char *what, int result, size_t flows, size_t sockets, s
 	int r, asked = fault.asked;
 
 	ours.ifindex = lab.bridge_a;
-	r = nb_flow_end(lab.nl, &ours, 1, &got, &warned, &err);
+	r = nb_flow_end(lab.nl, &ours, 1, NULL, 0, &got, &warned, &err);
 	asked = fault.asked - asked;
 	printf("%s: %d, %zu flows, %zu sockets, %d asked: %s\n", what, r, got.flows, got.sockets,
 	       asked,
@@ -110,11 +110,11 @@ static void expect(const char *what, int result, size_t flows, size_t sockets, s
 
 	/* mended: nothing of it is left, and the listener lives */
 	fault.times = 0;
-	CHECK(nb_flow_end(lab.nl, &ours, 1, &got, &warned, &err) == 0);
+	CHECK(nb_flow_end(lab.nl, &ours, 1, NULL, 0, &got, &warned, &err) == 0);
 	nb_warnings_clear(&warned);
 	close_connection(&connection);
 	connection = open_connection(lab.a, listener, NULL, 8086);
-	CHECK(nb_flow_end(lab.nl, &ours, 1, &got, &warned, &err) == 0);
+	CHECK(nb_flow_end(lab.nl, &ours, 1, NULL, 0, &got, &warned, &err) == 0);
 	close_connection(&connection);
 	close(listener);
 }

@@ -172,6 +172,7 @@ int __wrap_nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr 
 int __wrap_nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t length, uint32_t last,
 			     struct nb_netlink_ack *acks, size_t *ack_count);
 int __wrap_nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size_t count,
+		       const struct nb_flow_match *kept, size_t kept_count,
 		       struct nb_flow_result *ret, struct nb_warnings *warnings,
 		       struct nb_error *err);
 int __wrap_nb_flow_free_untranslated(struct nb_netlink *nl, const struct nb_flow_match *matches,
@@ -224,6 +225,7 @@ int __wrap_nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t le
 }
 
 int __wrap_nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size_t count,
+		       const struct nb_flow_match *kept, size_t kept_count,
 		       struct nb_flow_result *ret, struct nb_warnings *warnings,
 		       struct nb_error *err)
 {
@@ -234,6 +236,8 @@ int __wrap_nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matche
 	note("end");
 	for (size_t i = 0; i < count; i++)
 		note(" %d:%u", matches[i].ifindex, matches[i].port);
+	for (size_t i = 0; i < kept_count; i++)
+		note(" not %d:%u", kept[i].ifindex, kept[i].port);
 	note("; ");
 	ret->flows = ret->sockets = 0;
 	return r < 0 ? nb_netlink_error(err, NULL, r, "end the flows") : 0;

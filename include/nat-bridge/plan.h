@@ -25,6 +25,12 @@ struct nb_desired {
 	struct nb_bridge_list pending_bridges; /* guards that may stay */
 	/* Mappings whose removal was not finished: flows of theirs may live although no element does. */
 	struct nb_element_list ended;
+	/*
+	 * Whoever made it knows all that is asked for: on bridges whose guard falls, or had fallen, no
+	 * flow lives on but those of elements, and of
+	 */
+	bool complete;
+	struct nb_element_list spared; /* ... what is asked for, and is not to be put in now */
 };
 
 /* Add one mapping on @bridge for @network. The element's expiry is the mapping's until. */
@@ -105,11 +111,11 @@ int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state,
 		 struct nb_plan *ret, struct nb_warnings *warnings, struct nb_error *err);
 bool nb_plan_is_empty(const struct nb_plan *plan);
 /*
- * Let @plan, made for @state, also end the flows that @earlier had to end, apart from those of
+ * Let @plan, made for @desired and @state, also end the flows that @earlier had to end, apart from those of
  * mappings that are wanted now. -ENOMEM.
  */
-int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_state *state,
-			const struct nb_plan *earlier);
+int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_desired *desired,
+			const struct nb_state *state, const struct nb_plan *earlier);
 void nb_plan_clear(struct nb_plan *plan);
 /* An nft script, with the steps that nft cannot say as comments. */
 void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE *out);

@@ -172,16 +172,22 @@ static int choose(struct nb_run *run, struct removal *removal)
 	return 0;
 }
 
+/* Is that entry asked for by somebody, also when the removal is done? */
+static bool stays(const struct removal *removal, size_t index)
+{
+	const struct nb_stored *stored = &removal->inventory.items[index];
+
+	return !removal->is_chosen[index] && stored->bridge[0] &&
+	       strcmp(stored->origin, "kernel") != 0 && nb_mapping_is_in_force(&stored->mapping);
+}
+
 /* Does anything that stays have this key? Then it is not the removal's any more. */
 static bool is_asked_for(const struct removal *removal, const struct nb_element *key)
 {
 	for (size_t i = 0; i < removal->inventory.count; i++) {
-		const struct nb_stored *stored = &removal->inventory.items[i];
-		const struct nb_element other = nb_stored_key(stored);
+		const struct nb_element other = nb_stored_key(&removal->inventory.items[i]);
 
-		if (!removal->is_chosen[i] && strcmp(stored->origin, "kernel") != 0 &&
-		    nb_mapping_is_in_force(&stored->mapping) &&
-		    nb_element_compare_key(&other, key) == 0)
+		if (stays(removal, i) && nb_element_compare_key(&other, key) == 0)
 			return true;
 	}
 	return false;
@@ -234,15 +240,26 @@ static int keep_shared(const struct removal *removal, const struct nb_state *sta
 		const struct nb_element key = nb_stored_key(stored);
 		int r;
 
-		if (removal->is_chosen[i] || !stored->bridge[0] ||
-		    !nb_mapping_is_in_force(&stored->mapping) ||
-		    !nb_element_find(&removal->keys, &key) ||
+		if (!stays(removal, i) || !nb_element_find(&removal->keys, &key) ||
 		    !nb_element_find_exact(&state->targets, &key))
 			continue;
 		r = stored->link
 			    ? nb_desired_add(desired, stored->bridge, &stored->mapping)
 			    : nb_desired_add_pending(desired, stored->bridge, &stored->mapping);
 		if (r < 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+/* What files ask for lives on, also where somebody flushed it and `apply` has yet to come. */
+static int spare_others(const struct removal *removal, struct nb_desired *desired)
+{
+	desired->complete = true;
+	for (size_t i = 0; i < removal->inventory.count; i++) {
+		const struct nb_element key = nb_stored_key(&removal->inventory.items[i]);
+
+		if (stays(removal, i) && nb_element_list_append(&desired->spared, &key) < 0)
 			return -ENOMEM;
 	}
 	return 0;
@@ -284,6 +301,8 @@ static int build(struct nb_run *run, const struct nb_state *state, struct nb_des
 	for (size_t i = 0; i < removal->ended.count; i++)
 		if (nb_element_list_append(&desired->ended, &removal->ended.items[i]) < 0)
 			return nb_out_of_memory(run);
+	if (spare_others(removal, desired) < 0)
+		return nb_out_of_memory(run);
 	rename_networks(removal, desired);
 	return 0;
 }

@@ -93,7 +93,8 @@ static int attempt_until(struct nb_run *run, const struct nb_goal *goal, struct 
 		outcome->generation = attempt.state.generation;
 		/* flows of a batch whose answer was lost are no longer to be seen in the sets */
 		if (r == 0 && first && *first_kept && outcome->committed &&
-		    nb_plan_carry_ended(&attempt.plan, &attempt.state, &first->plan) < 0)
+		    nb_plan_carry_ended(&attempt.plan, &attempt.desired, &attempt.state,
+					&first->plan) < 0)
 			r = nb_out_of_memory(run);
 		if (r == 0 && !nb_plan_is_empty(&attempt.plan)) {
 			executed = true;

@@ -407,6 +407,7 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	nb_wanted_clear(wanted);
 	if (r < 0)
 		return r;
+	desired->complete = true;
 	r = add_files(&builder);
 	if (r == 0)
 		r = nb_wanted_unfinished(&builder.resolver, &desired->ended);

@@ -158,6 +158,7 @@ void nb_desired_clear(struct nb_desired *desired)
 	nb_element_list_clear(&desired->elements);
 	nb_element_list_clear(&desired->pending);
 	nb_element_list_clear(&desired->ended);
+	nb_element_list_clear(&desired->spared);
 	nb_bridge_list_clear(&desired->bridges);
 	nb_bridge_list_clear(&desired->pending_bridges);
 }

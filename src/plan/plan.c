@@ -586,35 +586,41 @@ static void plan_unfinished_flows(struct planner *p)
 			add_match(p, &p->plan->ended, &p->plan->ended_count, &ended->items[i]);
 }
 
-/* All flows of a bridge end, but those of what is wanted there. */
+static void spare(struct planner *p, const struct nb_link *link, const struct nb_element_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->items[i].bridge, link->name) == 0)
+			add_match(p, &p->plan->kept, &p->plan->kept_count, &list->items[i]);
+}
+
+/* All flows of a bridge end, but those of what is asked for there. */
 static void sweep(struct planner *p, const struct nb_link *link)
 {
 	const struct nb_flow_match all = { .ifindex = link->index };
-	struct nb_plan *plan = p->plan;
 
-	push_match(p, &plan->ended, &plan->ended_count, &all);
-	for (size_t i = 0; i < plan->elements.count; i++)
-		if (strcmp(plan->elements.items[i].bridge, link->name) == 0)
-			add_match(p, &plan->kept, &plan->kept_count, &plan->elements.items[i]);
+	push_match(p, &p->plan->ended, &p->plan->ended_count, &all);
+	spare(p, link, &p->plan->elements);
+	spare(p, link, &p->desired->spared);
 }
 
 /*
- * A bridge that loses its guard, or had none for a while. Flows of mappings whose elements are gone
+ * A bridge that loses a guard, or had none for a while. Flows of mappings whose elements are gone
  * already (over, flushed) are held back by the guard alone, and nothing else remembers them.
  */
 static void plan_sweeps(struct planner *p)
 {
 	const struct nb_state *state = p->state;
 
-	/* what was not asked for may be wanted */
-	if (state->partial)
+	if (!p->desired->complete || state->partial)
 		return;
 	for (size_t i = 0; i < state->links.count; i++) {
 		const struct nb_link *link = &state->links.items[i];
-		bool leaves = nb_bridge_find(&state->bridges, link->name) &&
-			      !nb_bridge_find(&p->plan->bridges, link->name);
+		bool wanted = nb_bridge_find(&p->plan->bridges, link->name) != NULL;
+		bool guarded = is_guarded(p, link->name);
 
-		if (leaves || (nb_link_is_tagged(link) && !is_guarded(p, link->name)))
+		if ((nb_link_is_tagged(link) && !guarded) ||
+		    (!wanted &&
+		     (link->ingress.priority || nb_bridge_find(&state->bridges, link->name))))
 			sweep(p, link);
 	}
 }
@@ -702,6 +708,9 @@ static void plan_ingress(struct planner *p)
 
 		if (!nb_bridge_find(&plan->bridges, link->name)) {
 			if (ingress->priority == 0 || state->partial)
+				continue;
+			/* what it holds back is not known: `apply` knows */
+			if (!p->desired->complete && !nb_bridge_find(&state->bridges, link->name))
 				continue;
 			if (!nb_bridge_find(&state->bridges, link->name))
 				find(p, link->name, "the ingress filter of %s is left over",
@@ -844,10 +853,10 @@ static bool is_wanted(const struct nb_plan *plan, const struct nb_link *link,
 	return nb_element_find_exact(&plan->elements, &key) != NULL;
 }
 
-int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_state *state,
-			const struct nb_plan *earlier)
+int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_desired *desired,
+			const struct nb_state *state, const struct nb_plan *earlier)
 {
-	struct planner p = { .state = state, .plan = plan };
+	struct planner p = { .desired = desired, .state = state, .plan = plan };
 
 	for (size_t i = 0; i < earlier->ended_count; i++) {
 		const struct nb_flow_match *match = &earlier->ended[i];

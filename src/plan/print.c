@@ -34,12 +34,29 @@ static void print_ingress(const struct nb_ingress_step *steps, size_t count, boo
 	}
 }
 
-static void print_flows(const struct nb_flow_match *matches, size_t count, const char *what,
-			FILE *out)
+/* The device of a step that closes it. */
+static const char *name_of(const struct nb_plan *plan, int ifindex)
+{
+	for (size_t i = 0; i < plan->close_count; i++)
+		if (plan->close[i].ifindex == ifindex)
+			return plan->close[i].name;
+	for (size_t i = 0; i < plan->restore_count; i++)
+		if (plan->restore[i].ifindex == ifindex)
+			return plan->restore[i].name;
+	return "the bridge";
+}
+
+static void print_flows(const struct nb_plan *plan, const struct nb_flow_match *matches,
+			size_t count, const char *what, FILE *out)
 {
 	for (size_t i = 0; i < count; i++) {
 		char target[NB_TARGET_SIZE];
 
+		if (matches[i].protocol == 0) {
+			fprintf(out, "# %s: what is left of %s to 127.0.0.0/8\n", what,
+				name_of(plan, matches[i].ifindex));
+			continue;
+		}
 		fprintf(out, "# %s: port %u/%s to %s\n", what, matches[i].port,
 			nb_protocol_name(matches[i].protocol),
 			nb_target_format(&matches[i].target, target));
@@ -56,8 +73,8 @@ void nb_plan_print(const struct nb_plan *plan, uint32_t mark, int64_t now, FILE 
 	nb_ops_print(&plan->first, mark, now, out);
 	print_ingress(plan->attach, plan->attach_count, true, out);
 	print_links(plan->enable, plan->enable_count, out);
-	print_flows(plan->started, plan->started_count, "forget untranslated flows", out);
-	print_flows(plan->ended, plan->ended_count, "end the flows", out);
+	print_flows(plan, plan->started, plan->started_count, "forget untranslated flows", out);
+	print_flows(plan, plan->ended, plan->ended_count, "end the flows", out);
 	print_links(plan->restore, plan->restore_count, out);
 	print_ingress(plan->detach, plan->detach_count, false, out);
 	nb_ops_print(&plan->second, mark, now, out);

@@ -278,9 +278,9 @@ START_TEST(guards_of_damaged_tables_are_not_tolerated)
 	w.state.targets.count = w.state.accepted.count = 0;
 	ck_assert_int_eq(nb_desired_tolerate(&w.desired, "br0"), 0);
 	ck_assert_int_eq(run(&w, 0, 0), 0);
-	ck_assert_str_eq(w.text, "first -table +table +B:br0(iface:br0) | restore br0 0 0 | "
-				 "second -table");
-	ck_assert_str_eq(script.log, "batch 7; set 3 0 0; batch 8; ");
+	ck_assert_str_eq(w.text, "first -table +table +B:br0(iface:br0) | ended 3:0>0 | restore "
+				 "br0 0 0 | second -table");
+	ck_assert_str_eq(script.log, "batch 7; translated; set 3 0 0; batch 8; ");
 	tear_down(&w);
 }
 END_TEST

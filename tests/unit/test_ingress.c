@@ -86,7 +86,8 @@ static void is_settled(void)
 #define ADD_LOG                                      \
 	"batch +table +bridges +targets +accepted; " \
 	"?clsact 3; +clsact,+filter 3; setlink br0 1 6e620000; "
-#define REMOVE_LOG "batch -targets -accepted; end 3:80; setlink br0 0 0; -clsact 3; batch -table; "
+#define REMOVE_LOG \
+	"batch -targets -accepted; end 3:80 3:0; setlink br0 0 0; -clsact 3; batch -table; "
 
 START_TEST(there_and_back)
 {
@@ -163,7 +164,7 @@ START_TEST(drift)
 	ck_assert_str_eq(findings(&w), "the ingress filter of br1 is left over [iface:br1]\n");
 	w.explain = false;
 	must_run();
-	ck_assert_str_eq(fake.log, "-filter 4; ");
+	ck_assert_str_eq(fake.log, "end 4:0; -filter 4; ");
 	ck_assert(fake_find_ingress("br1")->clsact);
 	is_settled();
 }
@@ -350,7 +351,7 @@ START_TEST(after_a_flush)
 	fake_delete_table(NFPROTO_INET, NB_TABLE_NAME);
 	must_run();
 	ck_assert_str_eq(fake.log, "setlink br0 0 0; batch +table +bridges +targets +accepted; "
-				   "setlink br0 1 6e620000; ");
+				   "setlink br0 1 6e620000; end 3:0 not 3:80; ");
 	is_settled();
 }
 END_TEST

@@ -125,8 +125,8 @@ START_TEST(last_one_goes)
 	chain = has_chain(&w, NFPROTO_IPV4, "filter", "INPUT", true, 9);
 	has_extra(chain, 12);
 	EXPECT(&w, "first -T:br0.tcp.80>80 -T:br0.udp.53>53 -A:br0.tcp.80>80 -A:br0.udp.53>53 | "
-		   "ended 3:80>80 3:53>53 | restore br0 0 0 | "
-		   "second -O:ip.filter.INPUT#12 -O:ip.filter.INPUT#9 -table");
+		   "ended 3:80>80 3:53>53 3:0>0 | restore br0 0 0 | second -O:ip.filter.INPUT#12 "
+		   "-O:ip.filter.INPUT#9 -table");
 	world_clear(&w);
 
 	/* the device is gone: nothing to restore, no flows to tell apart */
@@ -215,7 +215,7 @@ START_TEST(damaged_tables_are_made_anew)
 		wants_usual(&w);
 		EXPECT(&w, "first -table +table +B:br0(iface:br0) +B:br1() +B:br2(iface:br2) "
 			   "+T:br0.tcp.80>80 +T:br0.udp.53>53 +A:br0.tcp.80>80 +A:br0.udp.53>53 | "
-			   "ended 5:80>80 | restore br1 0 0 br2 0 0 | second -B:br1 -B:br2");
+			   "ended 5:80>80 5:0>0 | restore br1 0 0 br2 0 0 | second -B:br1 -B:br2");
 		/* counts outlive the table */
 		ck_assert_uint_eq(w.plan.elements.items[0].packets, 5);
 		ck_assert_uint_eq(w.plan.elements.items[0].bytes, 500);
@@ -226,8 +226,8 @@ START_TEST(damaged_tables_are_made_anew)
 	/* nothing wanted: guards first, all the same */
 	has_usual(&w);
 	w.state.table = NB_TABLE_DAMAGED;
-	EXPECT(&w, "first -table +table +B:br0(iface:br0) | ended 3:80>80 3:53>53 | "
-		   "restore br0 0 0 | second -table");
+	EXPECT(&w, "first -table +table +B:br0(iface:br0) | ended 3:80>80 3:53>53 3:0>0 | restore "
+		   "br0 0 0 | second -table");
 	world_clear(&w);
 	/* and without a device there is nothing to protect */
 	w.state.table = NB_TABLE_DAMAGED;

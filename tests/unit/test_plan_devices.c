@@ -20,8 +20,8 @@ START_TEST(last_of_a_bridge_goes)
 	has_mapping(&w, "br1", IPPROTO_TCP, 80, 80);
 	has_chain(&w, NFPROTO_IPV4, "filter", "INPUT", true, 9);
 	wants_usual(&w);
-	EXPECT(&w, "first -T:br1.tcp.80>80 -A:br1.tcp.80>80 | ended 4:80>80 | restore br1 1 0 | "
-		   "second -B:br1");
+	EXPECT(&w, "first -T:br1.tcp.80>80 -A:br1.tcp.80>80 | ended 4:80>80 4:0>0 | restore br1 1 "
+		   "0 | second -B:br1");
 	world_clear(&w);
 }
 END_TEST
@@ -34,10 +34,9 @@ START_TEST(moved_bridge)
 	has_usual(&w);
 	has_link(&w, "br9", 9, 0, 0);
 	wants(&w, "br9", "docker:web", IPPROTO_TCP, 80, 80);
-	EXPECT(&w, "first +B:br9(docker:web) -T:br0.tcp.80>80 -T:br0.udp.53>53 "
-		   "-A:br0.tcp.80>80 -A:br0.udp.53>53 +T:br9.tcp.80>80 +A:br9.tcp.80>80 | "
-		   "enable br9 1 6e620000 | ended 3:80>80 3:53>53 | restore br0 0 0 | "
-		   "second -B:br0");
+	EXPECT(&w, "first +B:br9(docker:web) -T:br0.tcp.80>80 -T:br0.udp.53>53 -A:br0.tcp.80>80 "
+		   "-A:br0.udp.53>53 +T:br9.tcp.80>80 +A:br9.tcp.80>80 | enable br9 1 6e620000 | "
+		   "ended 3:80>80 3:53>53 3:0>0 | restore br0 0 0 | second -B:br0");
 	world_clear(&w);
 
 	/* renamed: the device took its tag along, and nothing guards it */
@@ -45,8 +44,8 @@ START_TEST(moved_bridge)
 	strcpy(w.state.links.items[0].name, "br9");
 	wants(&w, "br9", "docker:web", IPPROTO_TCP, 80, 80);
 	EXPECT(&w, "close br9 0 0 | first +B:br9(docker:web) -T:br0.tcp.80>80 -T:br0.udp.53>53 "
-		   "-A:br0.tcp.80>80 -A:br0.udp.53>53 +T:br9.tcp.80>80 +A:br9.tcp.80>80 | "
-		   "enable br9 1 6e620000 | second -B:br0");
+		   "-A:br0.tcp.80>80 -A:br0.udp.53>53 +T:br9.tcp.80>80 +A:br9.tcp.80>80 | enable "
+		   "br9 1 6e620000 | ended 3:0>0 | second -B:br0");
 	world_clear(&w);
 }
 END_TEST
@@ -60,13 +59,13 @@ START_TEST(after_a_flush)
 	has_link(&w, "br1", 4, 1, NB_TAG_MAGIC);
 	wants_usual(&w);
 	EXPECT(&w, "close br0 1 0 br1 0 0 | first +table +B:br0(iface:br0/previous:1) "
-		   "+T:br0.tcp.80>80 +T:br0.udp.53>53 +A:br0.tcp.80>80 +A:br0.udp.53>53 | "
-		   "enable br0 1 6e620001 | started 3:53>53");
+		   "+T:br0.tcp.80>80 +T:br0.udp.53>53 +A:br0.tcp.80>80 +A:br0.udp.53>53 | enable "
+		   "br0 1 6e620001 | started 3:53>53 | ended 3:0>0 4:0>0");
 	world_clear(&w);
 
 	/* nothing is wanted */
 	has_link(&w, "br0", 3, 1, NB_TAG_MAGIC | 1);
-	EXPECT(&w, "close br0 1 0");
+	EXPECT(&w, "close br0 1 0 | ended 3:0>0");
 	world_clear(&w);
 
 	/* a partial state closes them, too */
@@ -128,7 +127,8 @@ START_TEST(previous_values)
 
 		has_link(&w, "br0", 3, back[i].route_localnet, back[i].tag);
 		has_bridge(&w, "br0", back[i].comment);
-		snprintf(expected, sizeof(expected), "%ssecond -table", back[i].restore);
+		snprintf(expected, sizeof(expected), "ended 3:0>0 | %ssecond -table",
+			 back[i].restore);
 		ck_assert_msg(strcmp(planned(&w), expected) == 0, "row %zu: %s", i, w.text);
 		world_clear(&w);
 	}
@@ -250,7 +250,7 @@ START_TEST(guards_of_expired_mappings_may_stay)
 	EXPECT(&w, "");
 	/* nor is the guard made */
 	w.state.bridges.count = 0;
-	EXPECT(&w, "close br0 0 0 | second -table");
+	EXPECT(&w, "close br0 0 0 | ended 3:0>0 | second -table");
 	w.state.table = NB_TABLE_ABSENT;
 	w.state.links.items[0].tag = 0;
 	EXPECT(&w, "");

@@ -82,8 +82,8 @@ static void want_both(struct world *world)
 	"batch +table +bridges*2 +targets*3 +accepted*3 +opener:filter; " \
 	"setlink br0 1 6e620000; setlink br1 1 6e620001; forget 3:53; "
 
-#define REMOVE_LOG                                                            \
-	"batch -targets*3 -accepted*3; end 3:80 3:53 4:80; setlink br0 0 0; " \
+#define REMOVE_LOG                                                                    \
+	"batch -targets*3 -accepted*3; end 3:80 3:53 4:80 3:0 4:0; setlink br0 0 0; " \
 	"setlink br1 1 0; batch -opener:filter -table; "
 
 START_TEST(there_and_back)
@@ -235,7 +235,7 @@ START_TEST(vanished_devices)
 	/* gone when it is to be closed */
 	fake_find_link("br0")->tag = NB_TAG_MAGIC;
 	ck_assert_int_eq(run(&w, 1, -ENODEV), 0);
-	ck_assert_str_eq(fake.log, "setlink br0 0 0; ");
+	ck_assert_str_eq(fake.log, "setlink br0 0 0; end 3:0; ");
 	ck_assert(!outcome.changed);
 	world_clear(&w);
 	tear_down();
@@ -275,9 +275,9 @@ START_TEST(moved_bridge)
 	wants(&w, "br1", "docker:web", IPPROTO_TCP, 80, 80);
 	ck_assert_int_eq(run(&w, 0, 0), 0);
 	/* the old guard falls last */
-	ck_assert_str_eq(fake.log, "batch +bridges -targets -accepted +targets +accepted; "
-				   "setlink br1 1 6e620001; end 3:80; setlink br0 0 0; "
-				   "batch -bridges; ");
+	ck_assert_str_eq(fake.log,
+			 "batch +bridges -targets -accepted +targets +accepted; setlink br1 1 "
+			 "6e620001; end 3:80 3:0; setlink br0 0 0; batch -bridges; ");
 	ck_assert_int_eq(run(&w, 0, 0), 0);
 	ck_assert_str_eq(w.text, "");
 	world_clear(&w);
@@ -321,7 +321,7 @@ START_TEST(stale_generations)
 	ck_assert(outcome.committed);
 	fake.hook_at = 0;
 	ck_assert_int_eq(run(&w, 0, 0), 0);
-	ck_assert_str_eq(fake.log, "batch -opener:filter -table; ");
+	ck_assert_str_eq(fake.log, "end 3:0 4:0; batch -opener:filter -table; ");
 	world_clear(&w);
 	tear_down();
 }
@@ -388,9 +388,10 @@ START_TEST(damaged_tables_are_replaced)
 	/* a flush of everything of ours: closed, guarded, opened again */
 	fake_delete_table(NFPROTO_INET, NB_TABLE_NAME);
 	ck_assert_int_eq(run(&w, 0, 0), 0);
-	ck_assert_str_eq(fake.log, "setlink br0 0 0; setlink br1 1 0; batch +table +bridges*2 "
-				   "+targets*3 +accepted*3; setlink br0 1 6e620000; "
-				   "setlink br1 1 6e620001; forget 3:53; ");
+	ck_assert_str_eq(fake.log,
+			 "setlink br0 0 0; setlink br1 1 0; batch +table +bridges*2 +targets*3 "
+			 "+accepted*3; setlink br0 1 6e620000; setlink br1 1 6e620001; forget "
+			 "3:53; end 3:0 4:0 not 3:80 not 3:53 not 4:80; ");
 	world_clear(&w);
 	tear_down();
 }

@@ -257,6 +257,7 @@ static void make(struct world *world)
 {
 	nb_element_list_sort(&world->state.targets);
 	nb_element_list_sort(&world->state.accepted);
+	world->desired.complete = true;
 	nb_desired_finish(&world->desired);
 	nb_plan_clear(&world->plan);
 	ck_assert_msg(nb_plan_make(&world->desired, &world->state, world->explain, &world->plan,

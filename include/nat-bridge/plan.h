@@ -109,7 +109,11 @@ struct nb_plan {
  */
 int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state, bool explain,
 		 struct nb_plan *ret, struct nb_warnings *warnings, struct nb_error *err);
+/* Does it change what the kernel holds? Flows that end, if there are any, do not count. */
+bool nb_plan_changes(const struct nb_plan *plan);
 bool nb_plan_is_empty(const struct nb_plan *plan);
+/* What every command says of a table of state NB_TABLE_NEWER; returns -errno. */
+int nb_plan_refuse_newer(const struct nb_state *state, struct nb_error *err);
 /*
  * Let @plan, made for @desired and @state, also end the flows that @earlier had to end, apart from those of
  * mappings that are wanted now. -ENOMEM.

@@ -68,6 +68,7 @@ const struct nb_rule_file *nb_rules_invalid(const struct nb_rules *rules);
 struct nb_mentions {
 	const char *file; /* its base name; borrowed */
 	bool anything;	  /* it cannot be read */
+	bool forgotten;	  /* emptied, by a full disk or a crash: nothing tells what was in it */
 	char *text;
 	size_t length;
 	uint8_t ports[8192];		    /* a bit for each number in it */

@@ -329,10 +329,25 @@ static int collect_exceptions(struct nb_run *run, struct addition *addition)
 }
 
 /* Which network, which bridges, and may they? */
+/* Was that said already of each of these mappings? */
+static bool are_external(const struct nb_run *run, const struct addition *addition)
+{
+	for (size_t i = 0; i < addition->spec_count; i++) {
+		const struct nb_port_spec *spec = &addition->specs[i];
+		const struct nb_mapping *have = nb_rules_find(&run->rules, &addition->network,
+							      spec->protocol, spec->port);
+
+		if (!have || !have->external)
+			return false;
+	}
+	return true;
+}
+
 static int resolve(struct nb_run *run, struct addition *addition, struct nb_link_list *links)
 {
 	const struct nb_resolution *bridges;
 	char name[NB_NETWORK_SIZE];
+	bool external;
 	int r = nb_link_dump(run->nl, links, &run->error);
 
 	if (r == 0)
@@ -346,13 +361,13 @@ static int resolve(struct nb_run *run, struct addition *addition, struct nb_link
 	r = read_guards(run, addition);
 	if (r < 0)
 		return r;
+	external = run->options.external || are_external(run, addition);
 	bridges = addition->bridges = nb_resolve(&addition->resolver, &addition->pattern);
 	if (!bridges)
 		return nb_out_of_memory(run);
 	for (size_t i = 0; r == 0 && i < bridges->count; i++)
 		if (bridges->items[i].present)
-			r = nb_resolve_allowed(run, links, bridges->items[i].bridge,
-					       run->options.external);
+			r = nb_resolve_allowed(run, links, bridges->items[i].bridge, external);
 	if (r < 0 || bridges->present)
 		return r;
 	if (bridges->hopeless)

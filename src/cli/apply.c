@@ -28,9 +28,10 @@ static void warn_left_out(struct nb_run *run, const struct nb_wanted *wanted, in
 	} else if (wanted->refused_count) {
 		run->error = wanted->refusal;
 		run->error.status = NB_STATUS_PARTIAL;
-		nb_error_prefix(&run->error, "%zu mapping%s refused and left out",
+		nb_error_prefix(&run->error, "%zu mapping%s refused and left out%s",
 				wanted->refused_count,
-				wanted->refused_count == 1 ? " was" : "s were; the first");
+				wanted->refused_count == 1 ? " was" : "s were",
+				wanted->refused_count == 1 ? "" : "; the first");
 		*status = NB_STATUS_PARTIAL;
 	}
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nat-bridge check: is the kernel what the rule files say? Changes nothing. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,12 +101,14 @@ static int compare(struct nb_run *run, struct nb_wanted *wanted, struct findings
 
 int nb_command_check(struct nb_run *run)
 {
-	struct nb_wanted wanted = { .keep_going = true };
+	struct nb_wanted wanted = { .keep_going = true, .keep_refused = true };
 	int64_t deadline = nb_monotonic_ms() + 5000;
 	struct findings findings = { 0 };
 	enum nb_status result;
 	int status, r;
 
+	/* a reader that goes away ends it: nothing is half done */
+	signal(SIGPIPE, SIG_DFL);
 	r = nb_run_prepare(run, false);
 	if (r == 0)
 		r = nb_run_read_rules(run);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nat-bridge list: what is configured and what is live. */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -31,9 +32,10 @@ static int read_visible(struct nb_run *run, struct nb_state *state)
 }
 
 /* What this user may not read is left out, with a word. */
-static int as_far_as_allowed(struct nb_run *run, int r)
+static int as_far_as_allowed(struct nb_run *run, int r, bool *ret_left_out)
 {
-	if (r != -EACCES || geteuid() == 0)
+	*ret_left_out = r == -EACCES && geteuid() != 0;
+	if (!*ret_left_out)
 		return r;
 	nb_warn(&run->warnings, "%s", run->error.message);
 	return 0;
@@ -77,17 +79,25 @@ out:
 /* With a NETWORK only what is stored under that name. */
 static int choose(struct nb_run *run, struct nb_inventory *inventory)
 {
+	const struct nb_port_spec any_port = { .port = 0 };
 	struct nb_network network;
 	size_t kept = 0;
 	int r;
 
 	if (run->word_count == 0)
-		return 0;
+		return nb_warn_invalid_files(run, NULL, NULL, 0);
 	r = nb_inventory_find_network(run, inventory, run->words[0], &network);
+	if (r < 0)
+		return r;
+	/* it may stand in a file that cannot be read */
+	if (r == 0 && !nb_network_is_qualified(run->words[0])) {
+		memset(&network, 0, sizeof(network));
+		snprintf(network.name, sizeof(network.name), "%s", run->words[0]);
+	}
+	if (nb_warn_invalid_files(run, &network, &any_port, 1) < 0)
+		return -EINVAL;
 	if (r == 0)
 		r = nb_inventory_warn_absent(run, inventory, run->words[0]);
-	else if (r < 0)
-		return r;
 	else
 		for (size_t i = 0; i < inventory->count; i++)
 			if (nb_network_compare(&inventory->items[i].mapping.network, &network) == 0)
@@ -135,19 +145,20 @@ int nb_command_list(struct nb_run *run)
 	struct nb_link_list links = { 0 };
 	struct nb_state state = { 0 };
 	enum nb_status result = NB_STATUS_OK;
+	bool hidden = false;
 	int visible = 0, status, r;
 
+	/* a reader that goes away ends it: nothing is half done */
+	signal(SIGPIPE, SIG_DFL);
 	if (run->word_count > 1)
 		r = nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 				 "list takes one NETWORK, or none (try: nat-bridge list --help)");
 	else
 		r = run->word_count ? nb_resolve_check_word(run, run->words[0]) : 0;
 	if (r == 0)
-		r = as_far_as_allowed(run, nb_run_prepare(run, false));
+		r = as_far_as_allowed(run, nb_run_prepare(run, false), &hidden);
 	if (r == 0)
-		r = as_far_as_allowed(run, nb_run_read_rules(run));
-	if (r == 0)
-		r = nb_warn_invalid_files(run, NULL, NULL, 0);
+		r = as_far_as_allowed(run, nb_run_read_rules(run), &hidden);
 	if (r == 0)
 		r = visible = read_visible(run, &state);
 	if (r == 0)
@@ -160,10 +171,12 @@ int nb_command_list(struct nb_run *run)
 					   &run->error);
 	if (r == 0 && visible)
 		nb_warn_ingress(run, &state.bridges, &state);
+	if (r == 0 && visible && state.table == NB_TABLE_NEWER)
+		r = nb_plan_refuse_newer(&state, &run->error);
 	if (r == 0 && visible && nb_wanted_require_directory(run, &state) < 0)
 		result = NB_STATUS_FAILED;
 	/* on a host where nothing was ever mapped that is as it should be */
-	else if (r == 0 && !run->rules.present &&
+	else if (r == 0 && !run->rules.present && !hidden &&
 		 (inventory.count || strcmp(run->options.rules, NB_DEFAULT_RULES) != 0))
 		nb_warn(&run->warnings, "%s does not exist: there are no rule files",
 			run->options.rules);

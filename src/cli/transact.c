@@ -148,7 +148,7 @@ static int dry_run(struct nb_run *run, const struct nb_goal *goal, struct nb_out
 		breathe();
 	}
 	if (r == 0) {
-		outcome->changed = !nb_plan_is_empty(&attempt.plan);
+		outcome->changed = nb_plan_changes(&attempt.plan) || run->rules.unfinished_count;
 		stream = open_memstream(&script, &size);
 		if (stream) {
 			nb_plan_print(&attempt.plan, run->config.mark, nb_now_ms(), stream);

@@ -122,8 +122,14 @@ static int add_live(struct builder *builder, const struct nb_mapping *mapping, c
 {
 	int r = judge(builder->run, builder->state, bridge, mapping->external, &builder->last);
 
-	if (r < 0)
-		return nb_wanted_refuse(builder->run, builder->wanted, mapping);
+	if (r < 0) {
+		r = nb_wanted_refuse(builder->run, builder->wanted, mapping);
+		/* for `check` that is the finding, not what follows from it */
+		if (r == 0 && builder->wanted->keep_refused &&
+		    nb_desired_add_pending(builder->desired, bridge, mapping) < 0)
+			r = nb_out_of_memory(builder->run);
+		return r;
+	}
 	row->state = "active";
 	row->bridge = keep_name(builder->wanted, bridge);
 	if (!row->bridge || nb_row_append(&builder->wanted->live, row) < 0 ||
@@ -181,16 +187,34 @@ static int add_mapping(struct builder *builder, const struct nb_mapping *mapping
 	return 0;
 }
 
-/* The time of a mapping ran out: the kernel took its elements, and the guard may stay. */
+static int append_ended(struct nb_element_list *list, const struct nb_mapping *mapping,
+			const char *bridge)
+{
+	struct nb_element element = {
+		.target = mapping->target,
+		.port = mapping->port,
+		.protocol = mapping->protocol,
+	};
+
+	snprintf(element.bridge, sizeof(element.bridge), "%s", bridge);
+	return nb_element_list_append(list, &element);
+}
+
+/*
+ * The time of a mapping ran out: the kernel took its elements, and the guard may stay. Flows of
+ * it that somebody holds open are held back by the guard alone.
+ */
 static int tolerate(struct builder *builder, const struct nb_mapping *mapping)
 {
 	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, mapping);
+	struct nb_desired *desired = builder->desired;
 
 	if (!resolution)
 		return nb_out_of_memory(builder->run);
 	for (size_t i = 0; i < resolution->count; i++)
 		if (resolution->items[i].present &&
-		    nb_desired_tolerate(builder->desired, resolution->items[i].bridge) < 0)
+		    (nb_desired_tolerate(desired, resolution->items[i].bridge) < 0 ||
+		     append_ended(&desired->ended, mapping, resolution->items[i].bridge) < 0))
 			return nb_out_of_memory(builder->run);
 	return 0;
 }
@@ -263,7 +287,7 @@ static int keep_invalid(struct nb_run *run, const struct nb_state *state,
 		if (run->rules.files[i].valid)
 			continue;
 		r = nb_mentions_read(&run->rules, &run->rules.files[i], &mentions);
-		mentions.anything |= keep_all;
+		mentions.anything |= keep_all || mentions.forgotten;
 		if (r == 0)
 			r = keep_mentioned(state, &mentions, desired, &known, kept);
 		nb_mentions_clear(&mentions);
@@ -349,17 +373,10 @@ int nb_wanted_unfinished(struct nb_resolver *resolver, struct nb_element_list *r
 	for (size_t i = 0; i < gone->count; i++) {
 		const struct nb_mapping *mapping = &gone->items[i];
 		const struct nb_resolution *resolution = nb_resolve(resolver, mapping);
-		struct nb_element element = {
-			.target = mapping->target,
-			.port = mapping->port,
-			.protocol = mapping->protocol,
-		};
 
-		for (size_t j = 0; resolution && j < resolution->count; j++) {
-			memcpy(element.bridge, resolution->items[j].bridge, sizeof(element.bridge));
-			if (nb_element_list_append(ret, &element) < 0)
+		for (size_t j = 0; resolution && j < resolution->count; j++)
+			if (append_ended(ret, mapping, resolution->items[j].bridge) < 0)
 				return nb_out_of_memory(resolver->run);
-		}
 		if (!resolution)
 			return nb_out_of_memory(resolver->run);
 	}

@@ -21,6 +21,7 @@ struct nb_wanted {
 	uint64_t digest;	 /* of what the rule files ask, runtime mappings aside */
 	bool timed;		 /* some of it has a life span */
 	bool keep_going;	 /* leave the refused out instead of failing */
+	bool keep_refused;	 /* what is there of the refused is no finding of its own */
 	bool keep_all; /* while a file cannot be read withdraw nothing, whatever it mentions */
 	/* runtime mappings to bring back; or NULL. Borrowed. */
 	const struct nb_element_list *remembered;

@@ -791,6 +791,15 @@ static void plan_second(struct planner *p)
 	}
 }
 
+int nb_plan_refuse_newer(const struct nb_state *state, struct nb_error *err)
+{
+	return nb_error_set(
+		err, NB_STATUS_FAILED, 0, "newer-schema",
+		"table inet %s was made by a newer nat-bridge (%s): nothing was touched; "
+		"use that version",
+		NB_TABLE_NAME, state->damage);
+}
+
 int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state, bool explain,
 		 struct nb_plan *ret, struct nb_warnings *warnings, struct nb_error *err)
 {
@@ -805,10 +814,7 @@ int nb_plan_make(const struct nb_desired *desired, const struct nb_state *state,
 
 	memset(ret, 0, sizeof(*ret));
 	if (state->table == NB_TABLE_NEWER)
-		return nb_error_set(err, NB_STATUS_FAILED, 0, "newer-schema",
-				    "table inet %s was made by a newer nat-bridge (%s): nothing "
-				    "was touched; use that version",
-				    NB_TABLE_NAME, state->damage);
+		return nb_plan_refuse_newer(state, err);
 	r = collect_wanted(&p, err);
 	if (r < 0 && r != -ENOMEM)
 		return r;
@@ -870,11 +876,15 @@ int nb_plan_carry_ended(struct nb_plan *plan, const struct nb_desired *desired,
 	return p.failed ? -ENOMEM : 0;
 }
 
+bool nb_plan_changes(const struct nb_plan *plan)
+{
+	return plan->close_count || plan->first.count || plan->attach_count || plan->enable_count ||
+	       plan->restore_count || plan->detach_count || plan->second.count;
+}
+
 bool nb_plan_is_empty(const struct nb_plan *plan)
 {
-	return plan->close_count == 0 && plan->first.count == 0 && plan->attach_count == 0 &&
-	       plan->enable_count == 0 && plan->ended_count == 0 && plan->restore_count == 0 &&
-	       plan->detach_count == 0 && plan->second.count == 0;
+	return !nb_plan_changes(plan) && plan->ended_count == 0;
 }
 
 void nb_plan_clear(struct nb_plan *plan)

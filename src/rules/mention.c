@@ -113,6 +113,25 @@ static void note_numbers(struct nb_mentions *mentions)
 	}
 }
 
+/* Without any there is no port in it. */
+static bool has_digits(const struct nb_mentions *mentions)
+{
+	for (size_t i = 0; i < mentions->length; i++)
+		if (is_digit(mentions->text[i]))
+			return true;
+	return false;
+}
+
+/* A name that `add` makes, "...-PORT-PROTOCOL.json": it tells what was in the file. */
+static bool names_a_key(const char *name)
+{
+	size_t length = strlen(name);
+	const char *end = name + length - strlen("-tcp.json");
+
+	return end > name && is_digit(end[-1]) &&
+	       (strcmp(end, "-tcp.json") == 0 || strcmp(end, "-udp.json") == 0);
+}
+
 /* Read what stands in it, as far as it can be read. */
 static int read_text(int fd, struct nb_mentions *mentions)
 {
@@ -130,8 +149,9 @@ static int read_text(int fd, struct nb_mentions *mentions)
 	while ((n = read(fd, mentions->text + mentions->length,
 			 (size_t)st.st_size - mentions->length)) > 0)
 		mentions->length += (size_t)n;
-	mentions->anything = n < 0;
 	note_numbers(mentions);
+	mentions->anything = n < 0;
+	mentions->forgotten = !has_digits(mentions) && !names_a_key(mentions->file);
 	return 0;
 }
 

@@ -398,12 +398,24 @@ static int scan_key(struct nb_scan *scan, char *key, unsigned int *ret_line)
 	return take(scan, ':') ? 0 : fail_expected(scan, "a ':'");
 }
 
+/* A comma, behind which there has to be something: the commonest slip in JSON. */
+static int take_comma(struct nb_scan *scan, char end, bool *ret_more)
+{
+	*ret_more = take(scan, ',');
+	skip_blanks(scan);
+	if (*ret_more && scan->at < scan->end && *scan->at == end)
+		return nb_scan_fail(scan, scan->line,
+				    "a ',' stands before the closing '%c'; take it away", end);
+	return 0;
+}
+
 int nb_scan_members(struct nb_scan *scan,
 		    int (*member)(struct nb_scan *scan, const char *key, unsigned int line,
 				  void *data),
 		    void *data)
 {
 	char *place = NULL;
+	bool more;
 	int r = enter(scan, '{');
 
 	if (r)
@@ -425,9 +437,11 @@ int nb_scan_members(struct nb_scan *scan,
 			if (place)
 				memcpy(place, key, strlen(key) + 1);
 			r = member(scan, key, line, data);
+			if (!r)
+				r = take_comma(scan, '}', &more);
 			if (r)
 				return r;
-		} while (take(scan, ','));
+		} while (more);
 		if (!take(scan, '}'))
 			return fail_expected(scan, "a ',' or '}'");
 	}
@@ -441,7 +455,7 @@ int nb_scan_elements(struct nb_scan *scan,
 		     int (*element)(struct nb_scan *scan, unsigned int line, void *data),
 		     void *data)
 {
-	bool counts;
+	bool counts, more;
 	int r = enter(scan, '[');
 
 	if (r)
@@ -453,9 +467,11 @@ int nb_scan_elements(struct nb_scan *scan,
 				scan->index++; /* from SIZE_MAX to 0 */
 			skip_blanks(scan);
 			r = element(scan, scan->line, data);
+			if (!r)
+				r = take_comma(scan, ']', &more);
 			if (r)
 				return r;
-		} while (take(scan, ','));
+		} while (more);
 		if (!take(scan, ']'))
 			return fail_expected(scan, "a ',' or ']'");
 	}

@@ -127,6 +127,46 @@ def _():
         expect([is_live(p) for p in (5, 6, 7)] == [True, True, False], f"{text!r}: live")
 
 
+@case("apply --keep-going: a file of any name that was emptied takes nothing with it")
+def _():
+    for text in ("", "\n", "\0" * 40, "{"):
+        fresh()
+        lab.write_rules({"by-hand.json": {"version": 1, "mappings": [mapping(5), mapping(6)]}})
+        lab.good("apply")
+        lab.write_rules({"by-hand.json": text})
+        result = lab.nb("apply", "--keep-going")
+        expect(result.rc == 4, f"{result}")
+        expect([is_live(p) for p in (5, 6)] == [True, True], f"{text!r}: live")
+
+
+@case("list names the file that the network may stand in")
+def _():
+    fresh()
+    lab.write_rules({"bad.json": '{"mappings": [{"network": "iface:br-app", "port": 99999}]}'})
+    for words, rc in ((["br-app"], 2), (["iface:br-app"], 2), (["br-two"], 0), ([], 0)):
+        result = lab.nb("list", *words)
+        expect((result.rc, "bad.json" in result.err) == (rc, True), f"{result}")
+
+
+@case("a bridge that came to lead outside: check says that, and not what follows from it")
+def _():
+    fresh()
+    lab.good("add", "br-two", "7")
+    sh("ip link add ifb9 type ifb && ip link set ifb9 master br-two")
+    try:
+        drift = lab.json("check", rc=3)["drift"]
+        expect([("refused" in d["what"], d["network"]) for d in drift] == [(True, "iface:br-two")],
+               f"{drift}")
+        # what the file says already need not be said again
+        lab.write_rules({"out.json": {"version": 1, "mappings": [
+            {"network": "iface:br-two", "port": 7, "external": True}]}})
+        lab.good("apply")
+        lab.good("add", "br-two", "7", "--for", "1h")
+        expect(lab.nb("add", "br-two", "8").rc == 1, "another port has to be allowed")
+    finally:
+        sh("ip link del ifb9")
+
+
 @case("apply --keep-going beside 20,000 live mappings reads a bad file once")
 def _():
     fresh()

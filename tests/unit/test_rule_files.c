@@ -89,7 +89,7 @@ static const struct invalid invalid_files[] = {
 	{ "{\"mappings\":[]}x", 1, "", "the end of the file is expected, but there is a 'x'" },
 	{ "{\"mappings\":[]}\n{}", 2, "", "the end of the file is expected" },
 	{ "{\"mappings\":[]} // x", 1, "", "no comments" },
-	{ "{\"mappings\":[],}", 1, "", "a key in double quotes" },
+	{ "{\"mappings\":[],}", 1, "mappings", "stands before the closing '}'" },
 	{ "{,}", 1, "", "a key in double quotes" },
 	{ "{'mappings':[]}", 1, "", "quotes with '\"'" },
 	{ "{mappings:[]}", 1, "", "a key in double quotes" },

@@ -187,6 +187,13 @@ struct nb_report {
 
 void nb_report_clear(struct nb_report *report);
 
+/* To standard error. */
+void nb_print_warnings(const struct nb_run *run);
+void nb_print_error(const struct nb_error *error);
+/* Each returns @buffer: 1234567 -> "1.2M"; 93 s -> "1m33s", the two largest units. */
+const char *nb_format_bytes(uint64_t bytes, char *buffer, size_t size);
+const char *nb_format_left(int64_t seconds, char *buffer, size_t size);
+
 /* Print and return the exit status. Each prints the warnings, too. */
 int nb_print_failure(struct nb_run *run);
 int nb_print_version(struct nb_run *run, const char *version);
@@ -196,6 +203,20 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
 int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
 		   enum nb_status status);
+/* How the kernel differs from what the rule files say. */
+struct nb_findings {
+	struct nb_finding *items;
+	size_t count;
+};
+
+/*
+ * Find what `check` finds, once the rule files are read; it also warns of the guard, of firewalls
+ * and of what is pending. Fills run->error on failure. @ret is zeroed first.
+ */
+struct nb_wanted;
+int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *ret);
+void nb_findings_clear(struct nb_findings *findings);
+
 /* Tell the system's log what was changed, and by whom; of a failure what it left half done. */
 void nb_journal_change(const struct nb_run *run, const struct nb_report *report);
 void nb_journal_failure(const struct nb_run *run);

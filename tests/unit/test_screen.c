@@ -203,7 +203,7 @@ START_TEST(tables)
 	text = written(narrow, print_table);
 	ck_assert_str_eq(text, "|NAME      N  LAST\n"
 			       "|short  1000\n"
-			       "|        to the end…\n"
+			       "|       to the end …\n"
 			       "|a na…     7  a wor…\n");
 	free(text);
 	text = written(pipe_end, print_table);

@@ -343,7 +343,7 @@ static void fill_passage(const struct nb_firewall_chain *chain, struct nb_cell *
 	case NB_PASSES_UNSEEN:
 	case NB_PASSES:
 		nb_cell_set(cell, NB_PAINT_GOOD, "%s",
-			    chain->opener ? "lets us through, by our rule" : "lets us through");
+			    chain->opener ? "passes, by our rule" : "passes");
 		break;
 	case NB_PASSES_PERHAPS:
 		nb_cell_set(cell, NB_PAINT_WARN, "may drop our packets");

@@ -234,8 +234,8 @@ def _():
     build()
     nets = {n["network"]: n for n in lab.json("status")["networks"]}
     agents = nets["docker:agents"]
-    expect_eq((agents["bridge"], agents["engine"], agents["present"], agents["guard"],
-               agents["route_localnet"]), ("br-app", "docker", True, "complete", 1), "docker:agents")
+    expect_eq([agents[k] for k in ("bridge", "engine", "present", "guard", "route_localnet")],
+              ["br-app", "docker", True, "complete", 1], "docker:agents")
     expect_eq(agents["containers"], [{"name": "web", "address": "172.30.0.2"},
                                      {"name": "worker", "address": "172.30.0.3"}], "who is on it")
     later = nets["docker:later"]
@@ -452,8 +452,8 @@ def _():
     if not shutil.which("strace"):
         skip("strace is missing")
     # LeakSanitizer does not work under strace
-    sh(["env", "ASAN_OPTIONS=detect_leaks=0", "strace", "-f", "-c", "-e", "trace=sendto,sendmsg", "-o", lab.dir + "/calls",
-        *lab.command("status")])
+    sh(["env", "ASAN_OPTIONS=detect_leaks=0", "strace", "-f", "-c", "-e",
+        "trace=sendto,sendmsg", "-o", lab.dir + "/calls", *lab.command("status")])
     with open(lab.dir + "/calls") as file:
         calls = sum(int(line.split()[3]) for line in file
                     if line.strip().endswith(("sendto", "sendmsg")))

@@ -196,7 +196,7 @@ START_TEST(tables)
 	text = written(narrow, print_table);
 	ck_assert_str_eq(text, "|NAME            N  LAST\n"
 			       "|short        1000\n"
-			       "|              to the end of it\n"
+			       "|             to the end of it\n"
 			       "|a name tha…     7  a word too…\n");
 	free(text);
 	narrow.width = 20;
@@ -209,7 +209,7 @@ START_TEST(tables)
 	text = written(pipe_end, print_table);
 	ck_assert_str_eq(text, "|NAME                      N  LAST\n"
 			       "|short                  1000\n"
-			       "|                        to the end of it\n"
+			       "|                       to the end of it\n"
 			       "|a name that is longer     7  a word too much\n");
 	free(text);
 }

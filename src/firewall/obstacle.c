@@ -24,6 +24,8 @@
 #include "legacy.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/route.h"
+#include "../ruleset/opener.h"
+#include "program.h"
 #include "sets.h"
 #include "text.h"
 
@@ -306,21 +308,6 @@ void nb_place_text(const struct nb_place *place, char *buffer, size_t size)
 			 chain->table, chain->name);
 }
 
-/* A chain that iptables made: there a rule has to be one that it can read. */
-static bool is_iptables(const struct nb_chain *chain)
-{
-	static const char *const names[] = { "PREROUTING", "INPUT", "OUTPUT", "POSTROUTING" };
-
-	if (chain->legacy)
-		return true;
-	if (!nb_foreign_is_iptables(chain->family, chain->table))
-		return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(chain->name, names[i]) == 0)
-			return true;
-	return false;
-}
-
 /* What lets these packets through at the head of @base; its own rules stay for all others. */
 static void word_cure(const struct search *search, const struct nb_flow_path *path, enum leg leg,
 		      const struct nb_chain *base, char *buffer, size_t size)
@@ -354,7 +341,7 @@ static void word_cure(const struct search *search, const struct nb_flow_path *pa
 			 base->table, search->mark, search->mark);
 		return;
 	}
-	if (is_iptables(base)) {
+	if (nb_chain_is_iptables(base)) {
 		if (leg == LEG_ARRIVES)
 			snprintf(match, sizeof(match), "-i %s -p %s --dport %u", path->bridge,
 				 protocol, path->port);
@@ -548,6 +535,13 @@ static void advise_reverse_path(struct search *search, const struct nb_flow_path
 	search->told++;
 }
 
+static void close_firewalls(struct search *search)
+{
+	free(search->sorted);
+	nb_foreign_forget(search->owned, search->owned_count);
+	nb_chain_list_clear(&search->chains);
+}
+
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err)
 {
@@ -566,8 +560,182 @@ int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flo
 	}
 	if (r == 0 && count)
 		nb_clash_advise(&search.chains, mark, warnings);
-	free(search.sorted);
-	nb_foreign_forget(search.owned, search.owned_count);
-	nb_chain_list_clear(&search.chains);
+	close_firewalls(&search);
 	return r == -ENOMEM ? r : 0;
+}
+
+/* --- The overview --- */
+
+/* What a chain does to the packets of one mapping, whatever other chains did before. */
+static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_chain *chain)
+{
+	enum nb_truth untracked = chain->priority < NF_IP_PRI_CONNTRACK ? walk->is_untracked
+									: NB_NO;
+
+	if (untracked == NB_YES || walk->outcomes == NB_OUTCOME_DROP)
+		return NB_PASSES_NOT;
+	if (untracked == NB_MAYBE || walk->outcomes & NB_OUTCOME_DROP)
+		return NB_PASSES_PERHAPS;
+	return NB_PASSES;
+}
+
+/* @passages, by the order of search->sorted, get what is worse. */
+static void survey_leg(struct search *search, const struct nb_flow_path *path, enum leg leg,
+		       enum nb_passage *passages)
+{
+	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
+	uint32_t mark = leg == LEG_ENTERS ? search->mark : 0;
+
+	for (size_t i = 0; i < search->sorted_count; i++) {
+		const struct nb_chain *chain = search->sorted[i];
+		struct nb_walk walk = {
+			.chains = &search->chains,
+			.look_up = nb_set_look_up,
+			.data = &sets,
+			.packet = { .mark = mark, .mark_known = UINT32_MAX },
+		};
+		enum nb_passage passage;
+
+		if (find_leg(search, chain, path) != leg)
+			continue;
+		make_packet(&walk.packet, search, path, leg, chain);
+		nb_walk_chain(&walk, chain, chain->count);
+		passage = judge_chain(&walk, chain);
+		if (passage > passages[i])
+			passages[i] = passage;
+	}
+}
+
+/* Does every chain let all of it through? */
+static bool survey_path(struct search *search, const struct nb_flow_path *path,
+			enum nb_passage *passages)
+{
+	bool passes = true;
+
+	for (int leg = LEG_ARRIVES; leg < LEG_COUNT; leg++)
+		survey_leg(search, path, (enum leg)leg, passages);
+	for (size_t i = 0; i < search->sorted_count; i++)
+		passes &= passages[i] <= NB_PASSES;
+	return passes;
+}
+
+/* One bridge's paths: first all of them as one, and if that is not clear one by one. */
+static int survey_bridge(struct search *search, const struct nb_flow_path *paths, size_t count,
+			 size_t *walked, enum nb_passage *passages)
+{
+	size_t size = search->sorted_count * sizeof(*passages);
+	struct nb_flow_path any = { .index = paths->index, .target.address = INADDR_LOOPBACK };
+	enum nb_passage *whole = calloc(search->sorted_count + 1, sizeof(*whole));
+	struct nb_error ignored;
+
+	if (!whole)
+		return -ENOMEM;
+	memcpy(any.bridge, paths->bridge, sizeof(any.bridge));
+	search->network.length = 0;
+	(void)nb_route_network(search->nl, paths->index, &search->network, &ignored);
+	if (!survey_path(search, &any, whole)) {
+		size_t i = 0;
+
+		for (; i < count && *walked < MOST_WALKED; i++, ++*walked)
+			survey_path(search, &paths[i], passages);
+		if (i == count)
+			memset(whole, 0, size);
+	}
+	for (size_t i = 0; i < search->sorted_count; i++)
+		if (whole[i] > passages[i])
+			passages[i] = whole[i];
+	free(whole);
+	return 0;
+}
+
+static const char *hook_name(const struct nb_chain *chain)
+{
+	static const char *const names[] = { "prerouting", "input", "forward", "output",
+					     "postrouting" };
+
+	if (chain->device[0])
+		return "ingress";
+	return chain->hook < sizeof(names) / sizeof(names[0]) ? names[chain->hook] : "";
+}
+
+static bool has_opener(const struct nb_chain *chain, uint32_t mark)
+{
+	uint32_t found;
+
+	for (size_t i = 0; i < chain->count; i++)
+		if (chain->rules[i] && nb_opener_recognise(chain->rules[i], &found) &&
+		    found == mark)
+			return true;
+	return false;
+}
+
+static int list_chain(const struct search *search, const struct nb_chain *chain,
+		      enum nb_passage passage, struct nb_firewall_list *ret)
+{
+	struct nb_firewall_chain *added = reallocarray(ret->items, ret->count + 1, sizeof(*added));
+
+	if (!added)
+		return -ENOMEM;
+	ret->items = added;
+	added += ret->count;
+	*added = (struct nb_firewall_chain){
+		.family = family_name(chain->family),
+		.table = strdup(chain->table),
+		.chain = strdup(chain->name),
+		.hook = hook_name(chain),
+		.priority = chain->priority,
+		.legacy = chain->legacy,
+		.owned = chain->owned,
+		.opener = has_opener(chain, search->mark),
+		.passage = passage,
+	};
+	nb_program_of(&search->chains, chain, added->program, sizeof(added->program));
+	ret->count++;
+	return added->table && added->chain ? 0 : -ENOMEM;
+}
+
+static int survey(struct search *search, const struct nb_flow_path *paths, size_t count,
+		  struct nb_firewall_list *ret)
+{
+	enum nb_passage *passages = calloc(search->sorted_count + 1, sizeof(*passages));
+	size_t walked = 0, same;
+	int r = 0;
+
+	if (!passages)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < count; i += same) {
+		for (same = 1; i + same < count; same++)
+			if (strcmp(paths[i].bridge, paths[i + same].bridge) != 0)
+				break;
+		r = survey_bridge(search, &paths[i], same, &walked, passages);
+	}
+	for (size_t i = 0; r == 0 && i < search->sorted_count; i++)
+		if (passages[i] != NB_PASSES_UNSEEN)
+			r = list_chain(search, search->sorted[i], passages[i], ret);
+	free(passages);
+	return r;
+}
+
+int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+			 size_t count, struct nb_firewall_list *ret)
+{
+	struct search search = { .nl = nl, .mark = mark };
+	struct nb_error ignored;
+	int r = count ? read_firewalls(&search, &ignored) : 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0)
+		r = survey(&search, paths, count, ret);
+	close_firewalls(&search);
+	return r;
+}
+
+void nb_firewall_list_clear(struct nb_firewall_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		free(list->items[i].table);
+		free(list->items[i].chain);
+	}
+	free(list->items);
+	memset(list, 0, sizeof(*list));
 }

@@ -96,7 +96,8 @@ static const struct invalid invalid_files[] = {
 	{ "{\"mappings\"=[]}", 1, "", "a ':' is expected" },
 	{ MAPPING("{ " NETWORK " \"port\": 80 }"), 1, "mappings[0].network", "a ',' or '}'" },
 	{ WITH_PORT("") "}", 1, "", "the end of the file" },
-	{ MAPPING("{ " NETWORK ",\n \"port\": 80 },\n"), 3, "mappings[1]", "must be an object" },
+	{ MAPPING("{ " NETWORK ",\n \"port\": 80 },\n"), 3, "mappings[0]",
+	  "stands before the closing ']'" },
 	{ MAPPING("{ " NETWORK ",\n \"port\": 80 }\n{}"), 3, "mappings[0]", "a ',' or ']'" },
 	{ "{\"mappings\":[]\x01}", 1, "mappings", "the byte 0x01" },
 	/* Strings */

@@ -47,6 +47,7 @@ struct nb_obstacle {
 	char where
 		[NB_OBSTACLE_WHERE]; /* the same in words: "rule 7 of chain ip filter INPUT (...)" */
 	char cure[NB_OBSTACLE_CURE]; /* a command, or what to do */
+	char program[64];	     /* who most likely made that chain; "" = nobody can tell */
 	uint32_t mark;		     /* of a clash: the bits */
 };
 
@@ -71,5 +72,40 @@ char *nb_obstacle_text(const struct nb_obstacle *obstacle, char *buffer, size_t 
 /* Find the same, and warn of each. */
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err);
+
+/* What a chain does to these packets, from good to bad. */
+enum nb_passage {
+	NB_PASSES_UNSEEN, /* they do not come there */
+	NB_PASSES,
+	NB_PASSES_PERHAPS, /* it may drop some, or nobody knows */
+	NB_PASSES_NOT,	   /* those of some mapping it drops, or hides from connection tracking */
+};
+
+/* A base chain of somebody else on the way of mappings' packets or of their answers. */
+struct nb_firewall_chain {
+	const char *family; /* "ip", "inet", "bridge", "netdev" */
+	char *table, *chain;
+	const char *hook; /* "ingress", "prerouting", "input", "output", "postrouting" */
+	int32_t priority;
+	bool legacy;	  /* of iptables-legacy */
+	bool owned;	  /* its table belongs to a process: nobody else may change it */
+	bool opener;	  /* our accept rule is in it */
+	char program[64]; /* who most likely made it, by its names; "" = they do not say */
+	enum nb_passage passage;
+};
+
+struct nb_firewall_list {
+	struct nb_firewall_chain *items; /* by priority */
+	size_t count;
+};
+
+/*
+ * Which chains are there, and does each let the packets through, as the rules are now? @paths
+ * as for nb_firewall_advise(). Returns 0 or a negative errno with @err worded. @ret is zeroed
+ * first; free with nb_firewall_list_clear(), also after a failure.
+ */
+int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+			 size_t count, struct nb_firewall_list *ret, struct nb_error *err);
+void nb_firewall_list_clear(struct nb_firewall_list *list);
 
 #endif

@@ -12,12 +12,6 @@
 
 #define ALL_ROUTE_LOCALNET "/proc/sys/net/ipv4/conf/all/route_localnet"
 
-/* Does it take packets to @address that come from a bridge? */
-static bool serves(const struct nb_listener *listener, uint32_t address)
-{
-	return listener->ipv4 && !listener->device && (listener->any || listener->bound == address);
-}
-
 static bool is_loopback(const struct nb_listener *listener)
 {
 	return listener->bound >> 24 == 127 || strcmp(listener->address, "[::1]") == 0;
@@ -63,7 +57,7 @@ static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
 	bool served = false, open = false;
 
 	for (size_t i = 0; i < list->count; i++) {
-		if (!serves(&list->items[i], mapping->target.address))
+		if (!nb_listener_serves(&list->items[i], mapping->target.address))
 			continue;
 		served = true;
 		open |= list->items[i].any;

@@ -24,6 +24,8 @@
 #include "legacy.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/route.h"
+#include "../ruleset/opener.h"
+#include "program.h"
 #include "sets.h"
 #include "tell.h"
 
@@ -284,6 +286,7 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 	if (search->found->count == MOST_OBSTACLES || is_told(search, obstacle.cure))
 		return;
 	nb_obstacle_at(&obstacle, place);
+	nb_program_of(&search->chains, base, obstacle.program, sizeof(obstacle.program));
 	if (nb_obstacle_append(search->found, &obstacle) < 0)
 		search->result = -ENOMEM;
 }
@@ -418,6 +421,13 @@ static void find_reverse_path(struct search *search, const struct nb_flow_path *
 		search->result = -ENOMEM;
 }
 
+static void close_firewalls(struct search *search)
+{
+	free(search->sorted);
+	nb_foreign_forget(search->owned, search->owned_count);
+	nb_chain_list_clear(&search->chains);
+}
+
 int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		     size_t count, struct nb_obstacle_list *ret, struct nb_error *err)
 {
@@ -437,9 +447,7 @@ int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_
 	}
 	if (r == 0 && count)
 		r = nb_clash_find(&search.chains, mark, ret);
-	free(search.sorted);
-	nb_foreign_forget(search.owned, search.owned_count);
-	nb_chain_list_clear(&search.chains);
+	close_firewalls(&search);
 	return r == -ENOMEM ? r : 0;
 }
 
@@ -454,4 +462,169 @@ int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flo
 		nb_warn(warnings, "%s", nb_obstacle_text(&found.items[i], text, sizeof(text)));
 	nb_obstacle_list_clear(&found);
 	return r;
+}
+
+/* --- The overview --- */
+
+/* What a chain does to the packets of one mapping, whatever other chains did before. */
+static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_chain *chain)
+{
+	enum nb_truth untracked = chain->priority < NF_IP_PRI_CONNTRACK ? walk->is_untracked
+									: NB_NO;
+
+	if (untracked == NB_YES || walk->outcomes == NB_OUTCOME_DROP)
+		return NB_PASSES_NOT;
+	if (untracked == NB_MAYBE || walk->outcomes & NB_OUTCOME_DROP)
+		return NB_PASSES_PERHAPS;
+	return NB_PASSES;
+}
+
+/* @passages, by the order of search->sorted, get what is worse. */
+static void survey_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
+		       enum nb_passage *passages)
+{
+	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
+	uint32_t mark = leg == NB_LEG_ENTERS ? search->mark : 0;
+
+	for (size_t i = 0; i < search->sorted_count; i++) {
+		const struct nb_chain *chain = search->sorted[i];
+		struct nb_walk walk = {
+			.chains = &search->chains,
+			.look_up = nb_set_look_up,
+			.data = &sets,
+			.packet = { .mark = mark, .mark_known = UINT32_MAX },
+		};
+		enum nb_passage passage;
+
+		if (find_leg(search, chain, path) != leg)
+			continue;
+		make_packet(&walk.packet, search, path, leg, chain);
+		nb_walk_chain(&walk, chain, chain->count);
+		passage = judge_chain(&walk, chain);
+		if (passage > passages[i])
+			passages[i] = passage;
+	}
+}
+
+/* Does every chain let all of it through? */
+static bool survey_path(struct search *search, const struct nb_flow_path *path,
+			enum nb_passage *passages)
+{
+	bool passes = true;
+
+	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++)
+		survey_leg(search, path, (enum nb_leg)leg, passages);
+	for (size_t i = 0; i < search->sorted_count; i++)
+		passes &= passages[i] <= NB_PASSES;
+	return passes;
+}
+
+/* One bridge's paths: first all of them as one, and if that is not clear one by one. */
+static int survey_bridge(struct search *search, const struct nb_flow_path *paths, size_t count,
+			 size_t *walked, enum nb_passage *passages)
+{
+	size_t size = search->sorted_count * sizeof(*passages);
+	struct nb_flow_path any = { .index = paths->index, .target.address = INADDR_LOOPBACK };
+	enum nb_passage *whole = calloc(search->sorted_count + 1, sizeof(*whole));
+	struct nb_error ignored;
+
+	if (!whole)
+		return -ENOMEM;
+	memcpy(any.bridge, paths->bridge, sizeof(any.bridge));
+	search->network.length = 0;
+	(void)nb_route_network(search->nl, paths->index, &search->network, &ignored);
+	if (!survey_path(search, &any, whole)) {
+		size_t i = 0;
+
+		for (; i < count && *walked < MOST_WALKED; i++, ++*walked)
+			survey_path(search, &paths[i], passages);
+		if (i == count)
+			memset(whole, 0, size);
+	}
+	for (size_t i = 0; i < search->sorted_count; i++)
+		if (whole[i] > passages[i])
+			passages[i] = whole[i];
+	free(whole);
+	return 0;
+}
+
+static const char *hook_name(const struct nb_chain *chain)
+{
+	static const char *const names[] = { "prerouting", "input", "forward", "output",
+					     "postrouting" };
+
+	if (chain->device[0])
+		return "ingress";
+	return chain->hook < sizeof(names) / sizeof(names[0]) ? names[chain->hook] : "";
+}
+
+static bool has_opener(const struct nb_chain *chain, uint32_t mark)
+{
+	uint32_t found;
+
+	for (size_t i = 0; i < chain->count; i++)
+		if (chain->rules[i] && nb_opener_recognise(chain->rules[i], &found) &&
+		    found == mark)
+			return true;
+	return false;
+}
+
+static int list_chain(const struct search *search, const struct nb_chain *chain,
+		      enum nb_passage passage, struct nb_firewall_list *ret)
+{
+	struct nb_firewall_chain *added = reallocarray(ret->items, ret->count + 1, sizeof(*added));
+
+	if (!added)
+		return -ENOMEM;
+	ret->items = added;
+	added += ret->count;
+	*added = (struct nb_firewall_chain){
+		.family = nb_family_name(chain->family),
+		.table = strdup(chain->table),
+		.chain = strdup(chain->name),
+		.hook = hook_name(chain),
+		.priority = chain->priority,
+		.legacy = chain->legacy,
+		.owned = chain->owned,
+		.opener = has_opener(chain, search->mark),
+		.passage = passage,
+	};
+	nb_program_of(&search->chains, chain, added->program, sizeof(added->program));
+	ret->count++;
+	return added->table && added->chain ? 0 : -ENOMEM;
+}
+
+int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+			 size_t count, struct nb_firewall_list *ret, struct nb_error *err)
+{
+	struct search search = { .nl = nl, .mark = mark };
+	int r = count ? read_firewalls(&search, err) : 0;
+	enum nb_passage *passages = calloc(search.sorted_count + 1, sizeof(*passages));
+	size_t walked = 0, same;
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0 && !passages)
+		r = nb_error_set(err, NB_STATUS_FAILED, ENOMEM, "memory", "out of memory");
+	for (size_t i = 0; r == 0 && i < count; i += same) {
+		for (same = 1; i + same < count; same++)
+			if (strcmp(paths[i].bridge, paths[i + same].bridge) != 0)
+				break;
+		r = survey_bridge(&search, &paths[i], same, &walked, passages);
+	}
+	for (size_t i = 0; r == 0 && i < search.sorted_count; i++)
+		if (passages[i] != NB_PASSES_UNSEEN)
+			r = list_chain(&search, search.sorted[i], passages[i], ret);
+	free(passages);
+	close_firewalls(&search);
+	return r;
+}
+
+void nb_firewall_list_clear(struct nb_firewall_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		free(list->items[i].table);
+		free(list->items[i].chain);
+	}
+	free(list->items);
+	memset(list, 0, sizeof(*list));
 }

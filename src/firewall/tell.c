@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "../ruleset/foreign.h"
+#include "program.h"
 #include "text.h"
 
 const char *nb_family_name(uint8_t family)
@@ -47,21 +48,6 @@ void nb_place_text(const struct nb_place *place, char *buffer, size_t size)
 			 nb_family_name(chain->family), chain->table, chain->name);
 }
 
-/* A chain that iptables made: there a rule has to be one that it can read. */
-static bool is_iptables(const struct nb_chain *chain)
-{
-	static const char *const names[] = { "PREROUTING", "INPUT", "OUTPUT", "POSTROUTING" };
-
-	if (chain->legacy)
-		return true;
-	if (!nb_foreign_is_iptables(chain->family, chain->table))
-		return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(chain->name, names[i]) == 0)
-			return true;
-	return false;
-}
-
 void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const struct nb_chain *base,
 		      uint32_t mark, char *buffer, size_t size)
 {
@@ -94,7 +80,7 @@ void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const st
 			 base->table, mark, mark);
 		return;
 	}
-	if (is_iptables(base)) {
+	if (nb_chain_is_iptables(base)) {
 		if (leg == NB_LEG_ARRIVES)
 			snprintf(match, sizeof(match), "-i %s -p %s --dport %u", path->bridge,
 				 protocol, path->port);

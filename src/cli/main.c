@@ -39,7 +39,7 @@ int main(int argc, char **argv)
 		status = nb_print_help(&run);
 	} else if (!run.command) {
 		nb_error_set(&run.error, NB_STATUS_USAGE, EINVAL, "usage",
-			     "which command? add, remove, list, apply, check, flush or watch "
+			     "which command? add, remove, list, apply, check, flush, verify or watch "
 			     "(try: nat-bridge --help)");
 		status = nb_print_failure(&run);
 	} else if (run.word_count > 0 && !run.command->synopsis[0]) {

@@ -208,6 +208,9 @@ static int find_bridge(struct nb_netlink *nl, const char *name, struct nb_place_
 	if (ret->length == 0 || ret->length > 30)
 		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "absent",
 				    "bridge %s has no IPv4 network", name);
+	if (!bridge->up)
+		return nb_error_set(err, NB_STATUS_FAILED, ENETDOWN, "absent", "bridge %s is down",
+				    name);
 	return 0;
 }
 

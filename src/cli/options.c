@@ -62,7 +62,7 @@ static const struct option_row rows[] = {
 	{ "prometheus", 0, OPTION_FLAG, FIELD(prometheus), NULL, " status ",
 	  "metrics for node_exporter's textfile collector" },
 	{ "payload", 0, OPTION_FLAG, FIELD(payload), NULL, " verify ",
-	  "send services a line, and those on port 53/udp a question" },
+	  "send a line to services, to 53/udp a DNS question" },
 	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, NULL,
 	  "change nothing; print what would be done, for nft" },
 	{ "wait", 'w', OPTION_WAIT, FIELD(wait), "TIME", NULL,

@@ -202,14 +202,13 @@ static int find_bridge(struct nb_netlink *nl, const char *name, struct nb_place_
 	if (r == 0)
 		r = nb_device_address(nl, bridge->index, ret);
 	if (r < 0)
-		return nb_error_set(err, NB_STATUS_FAILED, -r, r == -ENODEV ? "absent" : "kernel",
-				    "bridge %s: %s", name,
+		return nb_error_set(err, NB_STATUS_FAILED, -r, "kernel", "bridge %s: %s", name,
 				    r == -ENODEV ? "there is no such device" : strerror(-r));
 	if (ret->length == 0 || ret->length > 30)
-		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "absent",
+		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
 				    "bridge %s has no IPv4 network", name);
 	if (!bridge->up)
-		return nb_error_set(err, NB_STATUS_FAILED, ENETDOWN, "absent", "bridge %s is down",
+		return nb_error_set(err, NB_STATUS_FAILED, ENETDOWN, "kernel", "bridge %s is down",
 				    name);
 	return 0;
 }
@@ -258,7 +257,7 @@ static int choose_network(struct nb_netlink *nl, struct nb_prefix *ret, struct n
 		r = nb_device_is_used(nl, ret);
 	}
 	if (r == 1)
-		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "absent",
+		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
 				    "198.18.0.0/15 is used by this host: there is no network left "
 				    "for a probe");
 	return r < 0 ? fail(err, r, "read addresses and routes") : 0;

@@ -120,7 +120,7 @@ struct inside {
 static int set_up_device(struct inside *inside, struct nb_netlink *nl)
 {
 	struct nb_probe_place *place = inside->place;
-	struct nb_place_device device;
+	struct nb_place_device device = { 0 };
 	int r = nb_device_find(nl, "lo", &device);
 
 	if (r == 0)
@@ -178,7 +178,7 @@ static int finish_inside(void *data)
 static int make_veth(struct inside *inside, int master, int mtu)
 {
 	struct nb_probe_place *place = inside->place;
-	struct nb_place_device device;
+	struct nb_place_device device = { 0 };
 	int r = nb_device_make(place->nl, place->name, master, mtu, place->namespace);
 
 	if (r == 0)
@@ -217,13 +217,13 @@ int nb_probe_join_beside(struct nb_netlink *nl, const char *bridge, const uint32
 			 size_t count, struct nb_probe_place **ret, struct nb_error *err)
 {
 	struct inside inside = { .avoid = avoid, .avoid_count = count, .err = err };
-	struct nb_place_device device;
+	struct nb_place_device device = { 0 };
 	int r = find_bridge(nl, bridge, &device, &inside.network, err);
 
 	*ret = NULL;
 	if (r == 0)
 		r = new_place(nl, &inside.place, err);
-	if (r < 0)
+	if (!inside.place)
 		return r;
 	r = make_veth(&inside, device.index, device.mtu);
 	if (r == 0)
@@ -271,7 +271,7 @@ int nb_probe_new_network(struct nb_netlink *nl, struct nb_probe_place **ret, str
 	*ret = NULL;
 	if (r == 0)
 		r = new_place(nl, &inside.place, err);
-	if (r < 0)
+	if (!inside.place)
 		return r;
 	r = make_veth(&inside, 0, 1500);
 	if (r == 0) {

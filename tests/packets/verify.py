@@ -134,7 +134,8 @@ EXPOSED = [
     ("both guards are gone", "nft delete table inet nat-bridge; tc qdisc del dev br-app clsact",
      [("raw", "reached|arrived"), ("guard", "no guard"), ("network", ".")]),
     ("somebody accepts at ingress before us, and the ruleset is flushed",
-     "tc filter add dev br-app ingress pref 1 protocol all matchall action ok; nft flush ruleset",
+     "tc filter add dev br-app ingress pref 1 protocol all bpf direct-action "
+     "bytecode '1,6 0 0 0' && nft flush ruleset",
      [("raw", "reached|arrived"), ("guard", ".")]),
     ("conf.all.route_localnet is 1", lambda: lab.set_conf("all", "route_localnet", 1),
      [("raw", "reached")]),

@@ -51,7 +51,6 @@ class Service:
 
 
 def fresh():
-    sh("ip link del nbprobe0 2>/dev/null; ip link del br-third 2>/dev/null", check=False)
     for device in ("all", "br-two"):
         lab.set_conf(device, "route_localnet", 0)
     with open(FORWARD, "w") as file:

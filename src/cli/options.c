@@ -61,6 +61,8 @@ static const struct option_row rows[] = {
 	  "look twice, a second apart: packets and bytes a second" },
 	{ "prometheus", 0, OPTION_FLAG, FIELD(prometheus), NULL, " status ",
 	  "metrics for node_exporter's textfile collector" },
+	{ "payload", 0, OPTION_FLAG, FIELD(payload), NULL, " verify ",
+	  "send a line to services, to 53/udp a DNS question" },
 	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, NULL,
 	  "change nothing; print what would be done, for nft" },
 	{ "wait", 'w', OPTION_WAIT, FIELD(wait), "TIME", NULL,

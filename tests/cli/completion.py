@@ -48,7 +48,8 @@ def offered(*words, program=None, prefix=(), **others):
 def _():
     fresh()
     got = offered("")
-    expect_eq(set(got), {"add", "remove", "list", "apply", "check", "flush", "status", "watch"},
+    expect_eq(set(got), {"add", "remove", "list", "apply", "check", "flush", "status", "verify",
+                         "watch"},
               "commands")
     expect(all(got.values()), f"each with its summary: {got}")
     expect_eq(set(offered("r")), {"remove", "rm"}, "an alias that is being typed")

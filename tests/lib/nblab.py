@@ -530,7 +530,11 @@ class Services:
                     except OSError:
                         continue
                     os.write(log, f"tcp {address[0]}:{address[1]}\n".encode())
-                    client.send(f"tcp {address[0]}:{address[1]}\n".encode())
+                    try:
+                        client.send(f"tcp {address[0]}:{address[1]}\n".encode())
+                    except OSError:  # reset already, as by a probe
+                        client.close()
+                        continue
                     clients[client] = address
                 elif sock in servers:
                     address = servers[sock]

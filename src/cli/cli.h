@@ -41,6 +41,8 @@ struct nb_options {
 	bool payload;
 	bool rate;
 	bool prometheus;
+	bool fix;
+	const char *report; /* where `doctor` writes one, NULL: nowhere */
 	const char *log; /* where `watch` writes what connects, NULL: nowhere */
 	struct nb_word_list except;
 	int64_t duration; /* seconds of --for, 0 = for ever */
@@ -101,6 +103,7 @@ int nb_command_complete(struct nb_run *run);
 int nb_command_status(struct nb_run *run);
 int nb_command_verify(struct nb_run *run);
 int nb_command_watch(struct nb_run *run);
+int nb_command_doctor(struct nb_run *run);
 
 /*
  * Sort argv into command, words and options. Returns 0 or fills run->error

@@ -17,7 +17,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter_bridge.h>
 #include <netinet/ip.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,31 +53,31 @@
 enum direction { REQUESTS, ANSWERS };
 
 struct stage_chain {
-	uint8_t family;
 	const char *name;
+	enum nb_trace_stage stage;
 	uint32_t hook;
 	int32_t priority;
-	enum nb_trace_stage stage;
-	bool starts; /* the trace of requests, or of answers */
 	enum direction direction;
+	uint8_t family;
+	bool starts; /* the trace of requests, or of answers */
 };
 
 static const struct stage_chain chains[] = {
-	{ NFPROTO_INET, "first", NF_INET_PRE_ROUTING, FIRST, NB_STAGE_NONE, true, REQUESTS },
-	{ NFPROTO_INET, "arrived", NF_INET_PRE_ROUTING, SECOND, NB_STAGE_ARRIVED, false, REQUESTS },
-	{ NFPROTO_INET, "prerouted", NF_INET_PRE_ROUTING, LAST, NB_STAGE_PREROUTED, false,
-	  REQUESTS },
-	{ NFPROTO_INET, "forwarded", NF_INET_FORWARD, FIRST, NB_STAGE_FORWARDED, false, REQUESTS },
-	{ NFPROTO_INET, "entered", NF_INET_LOCAL_IN, FIRST, NB_STAGE_ENTERED, false, REQUESTS },
-	{ NFPROTO_INET, "delivered", NF_INET_LOCAL_IN, LAST, NB_STAGE_DELIVERED, false, REQUESTS },
-	{ NFPROTO_INET, "answers", NF_INET_LOCAL_OUT, FIRST, NB_STAGE_NONE, true, ANSWERS },
-	{ NFPROTO_INET, "answered", NF_INET_LOCAL_OUT, SECOND, NB_STAGE_ANSWERED, false, ANSWERS },
-	{ NFPROTO_INET, "rerouted", NF_INET_LOCAL_OUT, LAST, NB_STAGE_REROUTED, false, ANSWERS },
-	{ NFPROTO_INET, "postrouted", NF_INET_POST_ROUTING, LAST, NB_STAGE_POSTROUTED, false,
-	  ANSWERS },
-	{ NFPROTO_BRIDGE, "first", NF_BR_PRE_ROUTING, FIRST, NB_STAGE_NONE, true, REQUESTS },
-	{ NFPROTO_BRIDGE, "port", NF_BR_PRE_ROUTING, SECOND, NB_STAGE_PORT, false, REQUESTS },
-	{ NFPROTO_BRIDGE, "up", NF_BR_LOCAL_IN, LAST, NB_STAGE_UP, false, REQUESTS },
+	{ "first", NB_STAGE_NONE, NF_INET_PRE_ROUTING, FIRST, REQUESTS, NFPROTO_INET, true },
+	{ "arrived", NB_STAGE_ARRIVED, NF_INET_PRE_ROUTING, SECOND, REQUESTS, NFPROTO_INET, false },
+	{ "prerouted", NB_STAGE_PREROUTED, NF_INET_PRE_ROUTING, LAST, REQUESTS, NFPROTO_INET,
+	  false },
+	{ "forwarded", NB_STAGE_FORWARDED, NF_INET_FORWARD, FIRST, REQUESTS, NFPROTO_INET, false },
+	{ "entered", NB_STAGE_ENTERED, NF_INET_LOCAL_IN, FIRST, REQUESTS, NFPROTO_INET, false },
+	{ "delivered", NB_STAGE_DELIVERED, NF_INET_LOCAL_IN, LAST, REQUESTS, NFPROTO_INET, false },
+	{ "answers", NB_STAGE_NONE, NF_INET_LOCAL_OUT, FIRST, ANSWERS, NFPROTO_INET, true },
+	{ "answered", NB_STAGE_ANSWERED, NF_INET_LOCAL_OUT, SECOND, ANSWERS, NFPROTO_INET, false },
+	{ "rerouted", NB_STAGE_REROUTED, NF_INET_LOCAL_OUT, LAST, ANSWERS, NFPROTO_INET, false },
+	{ "postrouted", NB_STAGE_POSTROUTED, NF_INET_POST_ROUTING, LAST, ANSWERS, NFPROTO_INET,
+	  false },
+	{ "first", NB_STAGE_NONE, NF_BR_PRE_ROUTING, FIRST, REQUESTS, NFPROTO_BRIDGE, true },
+	{ "port", NB_STAGE_PORT, NF_BR_PRE_ROUTING, SECOND, REQUESTS, NFPROTO_BRIDGE, false },
+	{ "up", NB_STAGE_UP, NF_BR_LOCAL_IN, LAST, REQUESTS, NFPROTO_BRIDGE, false },
 };
 #define CHAIN_COUNT (sizeof(chains) / sizeof(chains[0]))
 
@@ -96,6 +95,8 @@ struct nb_trace {
 	const char *bridge;
 	struct nb_trace_flow *flows;
 	size_t count;
+	struct nb_trace_rule *accepted;	   /* for each flow the last rule that let it go */
+	enum nb_trace_stage (*reached)[2]; /* by request and answer */
 	struct known_id *ids;
 	size_t id_count;
 	bool complete;
@@ -315,7 +316,10 @@ static void put_devices(struct batch *batch, const struct nb_link_list *links)
 
 		if (link != bridge && link->master != bridge->index)
 			continue;
-		snprintf(name, sizeof(name), "first%d", link->index);
+		if (link == bridge)
+			strcpy(name, "bridge");
+		else
+			snprintf(name, sizeof(name), "port%d", link->index);
 		put_chain(batch, NFPROTO_NETDEV, name, NF_NETDEV_INGRESS, FIRST, link->name);
 		put_rules(batch, NFPROTO_NETDEV, name, REQUESTS);
 		devices++;
@@ -373,6 +377,8 @@ static void end(struct nb_trace *trace)
 		mnl_socket_close(trace->events);
 	nb_netlink_free(trace->nl);
 	free(trace->ids);
+	free(trace->accepted);
+	free(trace->reached);
 	free(trace);
 }
 
@@ -387,8 +393,10 @@ int nb_trace_begin(const struct nb_link_list *links, const char *bridge,
 	if (trace) {
 		trace->nl = nb_netlink_new();
 		trace->ids = calloc(IDS_KEPT, sizeof(*trace->ids));
+		trace->accepted = calloc(count + 1, sizeof(*trace->accepted));
+		trace->reached = calloc(count + 1, sizeof(*trace->reached));
 	}
-	if (!trace || !trace->nl || !trace->ids) {
+	if (!trace || !trace->nl || !trace->ids || !trace->accepted || !trace->reached) {
 		end(trace);
 		return nb_error_set(err, NB_STATUS_FAILED, ENOMEM, "memory", "out of memory");
 	}
@@ -418,8 +426,8 @@ struct headers {
 	bool known;
 	uint8_t protocol;
 	uint16_t source_port, port;
-	uint32_t address;
-	bool reset;
+	uint32_t source, address;
+	bool error; /* it is about another packet, whose ports these are */
 };
 
 static void read_ports(struct headers *headers, const uint8_t *bytes, size_t length)
@@ -445,7 +453,7 @@ static void read_quoted(struct headers *headers, const uint8_t *bytes, size_t le
 	headers->known = inner.known;
 	headers->source_port = inner.port;
 	headers->port = inner.source_port;
-	headers->reset = true;
+	headers->error = true;
 }
 
 static struct headers read_headers(const struct nftnl_trace *message)
@@ -465,6 +473,7 @@ static struct headers read_headers(const struct nftnl_trace *message)
 	if (ip.version != 4)
 		return headers;
 	headers.protocol = ip.protocol;
+	headers.source = ntohl(ip.saddr);
 	headers.address = ntohl(ip.daddr);
 	bytes = nftnl_trace_get_data(message, NFTNL_TRACE_TRANSPORT_HEADER, &length);
 	if (!bytes)
@@ -473,8 +482,6 @@ static struct headers read_headers(const struct nftnl_trace *message)
 		read_quoted(&headers, bytes, length);
 	else
 		read_ports(&headers, bytes, length);
-	if (ip.protocol == IPPROTO_TCP && length >= 14)
-		headers.reset = bytes[13] & TH_RST;
 	return headers;
 }
 
@@ -525,58 +532,99 @@ static bool identify(struct nb_trace *trace, const struct headers *headers, uint
 	return known != NULL;
 }
 
-static void advance(struct nb_trace_flow *flow, enum nb_trace_stage stage)
+static void advance(struct nb_trace *trace, size_t flow, enum nb_trace_stage stage,
+		    enum direction direction)
 {
-	if (stage > flow->stage)
-		flow->stage = stage;
+	enum nb_trace_stage *reached = &trace->reached[flow][direction];
+	struct nb_trace_rule *drop = &trace->flows[flow].drop;
+
+	if (stage <= *reached)
+		return;
+	*reached = stage;
+	/* it came back from the program that it was handed to */
+	if (drop->queued && drop->answer == (direction == ANSWERS))
+		*drop = (struct nb_trace_rule){ 0 };
 }
 
 /* A message of one of our own chains: the packet came so far. */
-static void note_stage(struct nb_trace_flow *flow, uint8_t family, const char *chain,
-		       const struct headers *headers, enum direction direction)
+static void note_stage(struct nb_trace *trace, const struct known_id *whose, uint8_t family,
+		       const char *chain, const struct headers *headers)
 {
-	if (family == NFPROTO_NETDEV) {
-		advance(flow, NB_STAGE_PORT);
-		return;
-	}
+	struct nb_trace_flow *flow = &trace->flows[whose->flow];
+
+	if (family == NFPROTO_NETDEV && strcmp(chain, "bridge") == 0)
+		flow->on_bridge = true;
+	if (family == NFPROTO_NETDEV)
+		advance(trace, whose->flow, NB_STAGE_PORT, whose->direction);
 	for (size_t i = 0; i < CHAIN_COUNT; i++) {
-		if (chains[i].family != family || chains[i].direction != direction ||
+		if (chains[i].family != family || chains[i].direction != whose->direction ||
 		    strcmp(chains[i].name, chain) != 0)
 			continue;
-		advance(flow, chains[i].stage);
-		if (direction == ANSWERS && headers->known && headers->reset)
-			flow->reset = true;
-		if ((chains[i].hook == NF_INET_LOCAL_IN || chains[i].hook == NF_INET_FORWARD) &&
-		    family == NFPROTO_INET && headers->known) {
+		advance(trace, whose->flow, chains[i].stage, whose->direction);
+		if (chains[i].stage >= NB_STAGE_PREROUTED && whose->direction == REQUESTS &&
+		    headers->known) {
 			flow->address = headers->address;
 			flow->port = headers->port;
 		}
 	}
 }
 
-static bool is_drop(const struct nftnl_trace *message)
+static bool is_verdict(const struct nftnl_trace *message, uint32_t verdict)
 {
-	uint32_t type = nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE);
-
-	if (type == NFT_TRACETYPE_POLICY)
-		return nftnl_trace_is_set(message, NFTNL_TRACE_POLICY) &&
-		       nftnl_trace_get_u32(message, NFTNL_TRACE_POLICY) == NF_DROP;
-	return type == NFT_TRACETYPE_RULE && nftnl_trace_is_set(message, NFTNL_TRACE_VERDICT) &&
-	       nftnl_trace_get_u32(message, NFTNL_TRACE_VERDICT) == NF_DROP;
+	return nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_RULE &&
+	       nftnl_trace_is_set(message, NFTNL_TRACE_VERDICT) &&
+	       nftnl_trace_get_u32(message, NFTNL_TRACE_VERDICT) == verdict;
 }
 
-static void note_drop(struct nb_trace_flow *flow, const struct nftnl_trace *message, uint8_t family,
-		      const char *table, const char *chain, enum direction direction)
+static bool is_drop(const struct nftnl_trace *message)
 {
-	/* the first says it: what a sender repeats is dropped again */
-	if (flow->drop.family)
-		return;
-	flow->drop.family = family;
-	flow->drop.answer = direction == ANSWERS;
-	snprintf(flow->drop.table, sizeof(flow->drop.table), "%s", table);
-	snprintf(flow->drop.chain, sizeof(flow->drop.chain), "%s", chain);
+	if (nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_POLICY)
+		return nftnl_trace_is_set(message, NFTNL_TRACE_POLICY) &&
+		       nftnl_trace_get_u32(message, NFTNL_TRACE_POLICY) == NF_DROP;
+	return is_verdict(message, NF_DROP);
+}
+
+static bool is_queue(const struct nftnl_trace *message)
+{
+	return nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_RULE &&
+	       nftnl_trace_is_set(message, NFTNL_TRACE_VERDICT) &&
+	       (nftnl_trace_get_u32(message, NFTNL_TRACE_VERDICT) & NF_VERDICT_MASK) == NF_QUEUE;
+}
+
+static struct nb_trace_rule rule_of(const struct nftnl_trace *message, uint8_t family,
+				    enum direction direction)
+{
+	struct nb_trace_rule rule = { .family = family, .answer = direction == ANSWERS };
+
+	snprintf(rule.table, sizeof(rule.table), "%s",
+		 nftnl_trace_get_str(message, NFTNL_TRACE_TABLE));
+	snprintf(rule.chain, sizeof(rule.chain), "%s",
+		 nftnl_trace_get_str(message, NFTNL_TRACE_CHAIN));
 	if (nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_RULE)
-		flow->drop.handle = nftnl_trace_get_u64(message, NFTNL_TRACE_RULE_HANDLE);
+		rule.handle = nftnl_trace_get_u64(message, NFTNL_TRACE_RULE_HANDLE);
+	return rule;
+}
+
+/* Which rule of somebody's was the last that let it go, when its destination is another? */
+static void note_translation(struct nb_trace *trace, const struct known_id *whose,
+			     const struct headers *headers, const struct nftnl_trace *message,
+			     uint8_t family)
+{
+	struct nb_trace_flow *flow = &trace->flows[whose->flow];
+	struct nb_trace_rule *accepted = &trace->accepted[whose->flow];
+
+	if (whose->direction != REQUESTS)
+		return;
+	if (headers->known && !flow->dialled) {
+		flow->source = headers->source;
+		flow->dialled = headers->address;
+		flow->dialled_port = headers->port;
+	}
+	if (headers->known && !flow->translated.family &&
+	    (headers->address != flow->dialled || headers->port != flow->dialled_port))
+		flow->translated = *accepted;
+	if (is_verdict(message, NF_ACCEPT))
+		*accepted = rule_of(message, family, whose->direction);
 }
 
 static void read_message(struct nb_trace *trace, const struct nlmsghdr *header)
@@ -584,6 +632,7 @@ static void read_message(struct nb_trace *trace, const struct nlmsghdr *header)
 	struct nftnl_trace *message;
 	const char *table, *chain;
 	struct headers headers;
+	struct nb_trace_flow *flow;
 	struct known_id whose;
 	uint8_t family;
 
@@ -601,11 +650,15 @@ static void read_message(struct nb_trace *trace, const struct nlmsghdr *header)
 	if (!table || !chain ||
 	    !identify(trace, &headers, nftnl_trace_get_u32(message, NFTNL_TRACE_ID), &whose))
 		goto out;
+	flow = &trace->flows[whose.flow];
+	note_translation(trace, &whose, &headers, message, family);
 	if (strcmp(table, trace->table) == 0)
-		note_stage(&trace->flows[whose.flow], family, chain, &headers, whose.direction);
-	else if (is_drop(message))
-		note_drop(&trace->flows[whose.flow], message, family, table, chain,
-			  whose.direction);
+		note_stage(trace, &whose, family, chain, &headers);
+	/* the first says it: what a sender repeats is dropped again */
+	else if (!flow->drop.family && (is_drop(message) || is_queue(message))) {
+		flow->drop = rule_of(message, family, whose.direction);
+		flow->drop.queued = is_queue(message);
+	}
 out:
 	nftnl_trace_free(message);
 }
@@ -617,6 +670,13 @@ static void read_messages(struct nb_trace *trace, const char *buffer, ssize_t le
 
 	for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left))
 		read_message(trace, header);
+}
+
+/* An answer to what never came to a socket is a rejection. */
+static void sum_up(struct nb_trace_flow *flow, const enum nb_trace_stage *reached)
+{
+	flow->rejected = reached[ANSWERS] && reached[REQUESTS] < NB_STAGE_DELIVERED;
+	flow->stage = reached[ANSWERS] && !flow->rejected ? reached[ANSWERS] : reached[REQUESTS];
 }
 
 bool nb_trace_end(struct nb_trace *trace)
@@ -634,6 +694,8 @@ bool nb_trace_end(struct nb_trace *trace)
 		else if (length < 0 && errno == ENOBUFS)
 			trace->complete = false;
 	}
+	for (size_t i = 0; i < trace->count; i++)
+		sum_up(&trace->flows[i], trace->reached[i]);
 	complete = trace->complete && buffer;
 	free(buffer);
 	end(trace);

@@ -94,8 +94,11 @@ class Listener:
                         sock.sendto(b"udp hello", peer)
                     else:
                         client = sock.accept()[0]
-                        client.send(f"tcp {address}:{port}\n".encode())
                         clients.append(client)
+                        try:
+                            client.send(f"tcp {address}:{port}\n".encode())
+                        except OSError:
+                            pass  # reset already
             finally:
                 os._exit(0)
         sock.close()
@@ -188,19 +191,35 @@ def look_at_sick(host, lab, row):
         expect_eq(rc, 1, "doctor's exit status")
     expect_match(host.evidence, f"{first['what']} {first['evidence']}", "its words")
     expect(first["mend"], "it says what mends it")
-    if host.cure:
-        row["by"] = "hand"
-        do(host.cure, lab)
-    else:
-        done = subprocess.run(["sh", "-c", first["mend"]], text=True, capture_output=True,
-                              stdin=subprocess.DEVNULL, timeout=60)
-        expect_eq(done.returncode, 0, f"its command: {first['mend']}\n{done.stdout}{done.stderr}")
-    after = dial(host, lab, 3)
-    expect_eq(after, "closed" if host.symptom == "exposed" else "reached",
-              f"mended by: {first['mend']}\n{told(findings)}")
-    rc, findings = ask_doctor(lab, host.ask)
-    left = [f for f in findings if f["severity"] == "problem"]
+    mend(host, lab, row, first, wanted)
+
+
+def run_mend(command):
+    done = subprocess.run(["sh", "-c", command], text=True, capture_output=True,
+                          stdin=subprocess.DEVNULL, timeout=60)
+    expect_eq(done.returncode, 0, f"its command: {command}\n{done.stdout}{done.stderr}")
+
+
+def mend(host, lab, row, first, wanted):
+    """By its command; and by those that follow, as long as it finds more of the same kind."""
+    healed = "closed" if host.symptom == "exposed" else "reached"
+    typed = []
+    while True:
+        if host.cure:
+            do(host.cure, lab)
+        else:
+            run_mend(first["mend"])
+        typed.append(first["mend"])
+        after = dial(host, lab, 3)
+        rc, findings = ask_doctor(lab, host.ask)
+        left = [f for f in findings if f["severity"] == "problem"]
+        if host.cure or not left or left[0]["code"] not in wanted or left[0]["mend"] in typed:
+            break
+        first = left[0]
+    expect_eq(after, healed, f"mended by: {typed}")
     expect(rc == 0 and not left, f"then doctor is content: exit {rc}, {told(findings)}")
+    row["typed"] = len(typed)
+    row["by_hand"] = bool(host.cure)
     row["mended"] = not nblab._failures
 
 

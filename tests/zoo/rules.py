@@ -149,7 +149,7 @@ keep([
          }
          table ip site {
             chain input { type filter hook input priority -100; policy drop; iifname "lo" accept }
-         }"""), evidence="marks"),
+         }""") + "\nnat-bridge apply >/dev/null", evidence="marks"),
     # --- somebody is faster
     Sick("a DNAT before ours", "field 18, the other way round: a load balancer's table", "timeout",
          "hijacked", nft(DNAT), evidence="lb"),

@@ -64,7 +64,7 @@ keep([
          cure=lambda lab: lab.go_on()),
     Sick("a service that is open to everybody, too", "0.0.0.0 as a cure of last year", "reached",
          "service-open", restarted("0.0.0.0"), before=listening("127.0.0.1"), mapping=MAPPING,
-         evidence=r"0\.0\.0\.0", warns=True, cure=cured),
+         evidence=r"\*:5432", warns=True, cure=cured),
 ])
 
 

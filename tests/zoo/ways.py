@@ -43,7 +43,7 @@ keep([
          "ip route add blackhole 172.30.0.0/25", evidence="blackhole"),
     Sick("a VPN's table before main", "field: OpenVPN, strongSwan's table 220", "timeout", "routing",
          TUN + "ip route add 172.16.0.0/12 dev tun0 table 220; ip rule add pref 220 lookup 220",
-         evidence="tun0"),
+         evidence="220"),
     Sick("a VPN that pushes a longer prefix", "OpenVPN: push \"route 172.30.0.0 255.255.255.128\"",
          "timeout", "routing", TUN + "ip route add 172.30.0.0/25 via 10.8.0.1 dev tun0",
          evidence="tun0"),
@@ -66,8 +66,9 @@ keep([
              "sh", "ip addr del 172.29.0.7/24 dev eth0")), works=False),
     # --- IPsec
     Sick("an IPsec policy that blocks", "strongSwan: a trap or drop policy over 172.16.0.0/12",
-         "timeout", ("ipsec", "routing", "no-cause"),
-         "ip xfrm policy add dir out src 0.0.0.0/0 dst 172.30.0.0/24 action block"),
+         "timeout", ("ipsec", "no-cause"),
+         "ip xfrm policy add dir out src 0.0.0.0/0 dst 172.30.0.0/24 action block",
+         cure="ip xfrm policy flush"),
     # --- the bridge and its ports
     Sick("a port to which spanning tree listens", "STP: half a minute without a word", "timeout",
          "isolated-port", "ip link set br-app type bridge stp_state 1; ip link set vapp down\n"

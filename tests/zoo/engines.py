@@ -51,11 +51,11 @@ def gateway(network="agents"):
 
 
 def docker_dial(address=None, name="web", port=PORT):
-    """From a container that stays; patient as nc is."""
+    """From a container that stays."""
     def work(lab):
         where = address or gateway()
         done = subprocess.run(["docker", "exec", name, "/bin/sh", "-c",
-                               f"nc -w 2 {where} {port} </dev/null"], text=True, capture_output=True)
+                               f"busybox timeout 4 nc -w 2 {where} {port} </dev/null"], text=True, capture_output=True)
         said = done.stdout.strip() + done.stderr
         return (done.stdout.strip() or
                 ("refused" if "refused" in said else "timeout" if "timed out" in said else
@@ -118,7 +118,7 @@ def podman_box(lab):
 def podman_dial(lab):
     address = re.search(r'"gateway": "([\d.]+)"', podman(lab, "network inspect web")).group(1)
     pid = podman(lab, "inspect -f '{{.State.Pid}}' box").strip()
-    said = subprocess.run(["nsenter", "-t", pid, "-n", "busybox", "nc", "-w", "2", address, str(PORT)],
+    said = subprocess.run(["nsenter", "-t", pid, "-n", "timeout", "4", "busybox", "nc", "-w", "2", address, str(PORT)],
                           stdin=subprocess.DEVNULL, text=True, capture_output=True)
     return said.stdout.strip() or ("refused" if "refused" in said.stderr else "timeout")
 
@@ -139,10 +139,6 @@ keep([
          "not-applied", lambda lab: (compose(lab, "down"), compose(lab, "up", "-d")),
          before=both(docker(), lambda lab: compose(lab, "up", "-d"), mapped("docker:proj_default")),
          mapping=None, dial=proj_dial),
-    Sick("a port that Docker publishes without its proxy", "field 16: userland-proxy=false", "refused",
-         "no-listener", lambda lab: box("db", "other", "-p", "127.0.0.1:5432:5432"),
-         before=both(docker("--userland-proxy=false"), mapped(words=f"{PORT}:5432")), mapping=None,
-         dial=docker_dial(), cure=lambda lab: Listener("127.0.0.1", 5432)),
     Sick("host.docker.internal that is another host's address", "extra_hosts by hand", "timeout",
          "resolves", lambda lab: box("lost", "agents", "--add-host",
                                      "host.docker.internal:172.31.255.9"),

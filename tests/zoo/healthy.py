@@ -42,8 +42,14 @@ keep([
         iptables-nft -A INPUT -m recent --name x --set -j ufw-limit
         iptables-nft -A ufw-limit -m limit --limit 3/min -j LOG
         iptables-nft -A ufw-limit -j REJECT; iptables-nft -P INPUT DROP"""),
-    Well("Debian's own example of a workstation, loaded first",
-         "nft -f /usr/share/doc/nftables/examples/workstation.nft"),
+    Well("a workstation's input chain, loaded first", nft("""table inet filter {
+            chain input { type filter hook input priority 0; policy accept;
+                ct state invalid drop; ct state established,related accept
+                iif lo accept; ip6 nexthdr icmpv6 accept; ip protocol icmp accept
+                tcp dport 22 accept
+                counter drop }
+            chain output { type filter hook output priority 0; policy accept; }
+         }""")),
     Well("kubelet's and kube-proxy's chains", """
         iptables-nft -N KUBE-FIREWALL
         iptables-nft -A KUBE-FIREWALL ! -s 127.0.0.0/8 -d 127.0.0.0/8 -m conntrack \

@@ -110,7 +110,7 @@ keep([
          "iptables-nft -A OUTPUT -o lo -j ACCEPT\n"
          "iptables-nft -A OUTPUT -m owner --uid-owner 0 -j REJECT", evidence="OUTPUT"),
     Sick("ebtables on the bridge", "libvirt's and OpenStack's port filters", "timeout", "firewall",
-         "ebtables -A INPUT -i vapp -p IPv4 --ip-proto tcp -j DROP", evidence="bridge"),
+         "ebtables-nft -A INPUT -i vapp -p IPv4 --ip-proto tcp -j DROP", evidence="bridge"),
     Sick("a netdev chain at the bridge's ingress", "nft examples for early drops", "timeout",
          "firewall", nft("""table netdev early {
             chain ingress { type filter hook ingress device "br-app" priority 0; policy accept;
@@ -160,4 +160,4 @@ keep([
          }"""), evidence="redsocks"),
 ])
 
-run_zoo(__file__, needs=("iptables-nft", "iptables-legacy", "ebtables"))
+run_zoo(__file__, needs=("iptables-nft", "iptables-legacy", "ebtables-nft"))

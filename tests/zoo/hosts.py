@@ -125,8 +125,25 @@ def resolved(lab):
     host.sh("mkdir -p /run/systemd /run/systemd/resolve; chown systemd-resolve: /run/systemd/resolve",
             check=False)
     host.start("dbus-daemon --system --nofork --nopidfile --nosyslog")
-    host.start("/lib/systemd/systemd-resolved")
+    lab.resolved = host.start("/lib/systemd/systemd-resolved")
     expect(wait_for(lambda: "127.0.0.53%lo:53" in sh("ss -Hltn"), 20, 0.1), "systemd-resolved starts")
+
+
+def resolved_listens(lab):
+    """What man resolved.conf has for containers: one more address, bound to no device."""
+    write(lab, "/etc/systemd/resolved.conf", "[Resolve]\nDNSStubListenerExtra=127.0.0.55\n")
+    lab.resolved.terminate()
+    lab.resolved.wait()
+    lab.resolved = lab.host.start("/lib/systemd/systemd-resolved")
+    expect(wait_for(lambda: "127.0.0.55:53" in sh("ss -Hltn"), 20, 0.1), "it listens there")
+    lab.good("add", "--replace", "br-app", f"{PORT}:127.0.0.55:53")
+
+
+def dial_silent(lab):
+    """A service that does not speak first: connected is reached."""
+    answer = lab.agents["ctr"].call(
+        "sh", f"bash -c 'exec 3<>/dev/tcp/{GATEWAY}/{PORT} && echo connected' 2>&1 || :")
+    return "tcp connected" if "connected" in answer else "refused" if "refused" in answer else answer
 
 
 def nginx(listen):
@@ -183,7 +200,7 @@ keep([
          cure=lambda lab: lab.host.sh("redis-cli config set protected-mode no")),
     Sick("systemd-resolved's stub", "field 16: bound to lo", "refused", "listener-device", "",
          before=resolved, mapping=f"{PORT}:127.0.0.53:53", works=False, evidence="lo",
-         cure=lambda lab: Listener("127.0.0.53", 53)),
+         dial=dial_silent, cure=resolved_listens),
     Sick("nginx that listens on [::1] alone", "field 17", "refused", "listener-address",
          nginx("[::1]:8000"), mapping=f"{PORT}:8000", works=False, evidence="::1",
          dial=lambda lab: dial_nginx(lab), cure=nginx("127.0.0.1:8000")),

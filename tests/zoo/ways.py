@@ -58,12 +58,9 @@ keep([
          "ip route replace 172.30.0.0/24 dev br-two table 100", before=strict, evidence="br-app"),
     Sick("a container that kept an address of the old subnet", "the engine's default-address-pools "
          "changed", "timeout", ("routing", "reverse-path"),
-         "ip addr add 172.29.0.1/24 dev br-two\n",
-         dial=lambda lab: (lab.agents["ctr"].call(
-             "sh", "ip addr add 172.29.0.7/24 dev eth0 2>/dev/null; "
-             "ip route replace 172.30.0.1 dev eth0 src 172.29.0.7"), lab.tcp(PORT, timeout=0.7))[1],
-         cure=lambda lab: (sh("ip addr del 172.29.0.1/24 dev br-two"), lab.agents["ctr"].call(
-             "sh", "ip addr del 172.29.0.7/24 dev eth0")), works=False),
+         lambda lab: (sh("ip addr add 172.29.0.1/24 dev br-two"), lab.agents["ctr"].call(
+             "sh", "ip addr add 172.29.0.7/24 dev eth0; "
+             "ip route replace 172.30.0.1 dev eth0 src 172.29.0.7")), evidence="172.29.0.7"),
     # --- IPsec
     Sick("an IPsec policy that blocks", "strongSwan: a trap or drop policy over 172.16.0.0/12",
          "timeout", ("ipsec", "no-cause"),
@@ -76,8 +73,8 @@ keep([
     Sick("a port that was disabled", "`bridge link set state 0`", "timeout", "isolated-port",
          "bridge link set dev vapp state 0", evidence="vapp"),
     Sick("a locked port", "802.1X, MAB: bridge link set locked on", "timeout", "isolated-port",
-         "bridge link set dev vapp locked on; bridge fdb flush dev br-app 2>/dev/null || "
-         "for m in $(bridge fdb show dev vapp | awk '!/permanent/{print $1}'); do "
+         "bridge link set dev vapp locked on\n"
+         "for m in $(bridge fdb show dev vapp | awk '!/permanent/ { print $1 }'); do "
          "bridge fdb del $m dev vapp master; done", evidence="vapp"),
     # --- tc
     Sick("a BPF program at the bridge's ingress", "Cilium's, Calico's eBPF: a clsact filter before "

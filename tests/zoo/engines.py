@@ -131,15 +131,15 @@ def podman_anew(lab):
 
 
 keep([
-    Sick("a container on another network of Docker's", "field 11: depends_on is no network",
+    Sick("a container on another network of Docker's", "depends_on is no network",
          "refused", ("wrong-network", "not-mapped"), lambda lab: box("stray", "other"),
          before=both(docker(), mapped()), mapping=None, ask=("container:stray", str(PORT)),
          dial=lambda lab: docker_dial(gateway("other"), "stray")(lab)),
-    Sick("`docker compose down`, `up`", "field 8: the bridge has another name", "refused",
+    Sick("`docker compose down`, `up`", "the bridge has another name", "refused",
          "not-applied", lambda lab: (compose(lab, "down"), compose(lab, "up", "-d")),
          before=both(docker(), lambda lab: compose(lab, "up", "-d"), mapped("docker:proj_default")),
          mapping=None, dial=proj_dial),
-    Sick("host.docker.internal that is another host's address", "extra_hosts by hand", "timeout",
+    Sick("host.docker.internal that is another host's address", "extra_hosts by hand", "no route",
          "resolves", lambda lab: box("lost", "agents", "--add-host",
                                      "host.docker.internal:172.31.255.9"),
          before=both(docker(), mapped()), mapping=None,
@@ -156,7 +156,7 @@ keep([
          dial=lambda lab: docker_dial()(lab) if "agents" in sh("docker network ls") else "error 113",
          cure=lambda lab: (sh("docker network create agents"), box("web", "agents"),
                            lab.good("apply"))),
-    Sick("Docker publishes the same port", "field 18", "reached", "published",
+    Sick("Docker publishes the same port", "two who want one number", "reached", "published",
          lambda _: box("twin", "other", "-p", f"{PORT}:80"), before=both(docker(), mapped()),
          mapping=None, dial=docker_dial(), warns=True, cure=lambda _: sh("docker rm -f twin")),
     Sick("`podman network rm`, `create`", "another bridge, another subnet", "refused", "not-applied",

@@ -97,12 +97,12 @@ def frames_of_two(lab):
 
 
 keep([
-    Sick("another port is dialled than the one that is mapped", "field 2; qoomon/docker-host#21",
+    Sick("another port is dialled than the one that is mapped", "qoomon/docker-host#21",
          "refused", "not-mapped", "", evidence="19090", mapping="19090:9090", works=False,
          ask=("br-app", "9090"), dial=dial_unmapped),
     Sick("nothing is mapped at all", "the first minute of every user", "refused", "not-mapped", "",
          mapping=None, ask=("br-app", "9090"), dial=dial_unmapped),
-    Sick("another network is mapped", "field 11: which bridge the packet comes from counts",
+    Sick("another network is mapped", "which bridge the packet comes from counts",
          "refused", ("wrong-network", "not-mapped"),
          lambda lab: lab.good("add", "br-two", "9090"), evidence="br-two", mapping=None,
          ask=("br-app", "9090"), dial=dial_unmapped),
@@ -111,17 +111,17 @@ keep([
          disable, evidence="iface.br-app-11434-tcp.json",
          cure=lambda lab: (edit(lambda text: text.replace("false", "true"))(lab),
                            lab.good("apply"))),
-    Sick("a rule file with a comma too many, and a reboot", "JSON by hand", "refused",
+    Sick("a rule file with a comma too many, and a reboot", "JSON that is written by hand", "refused",
          "invalid-file", spoilt_and_rebooted, evidence=r"iface.br-app-11434-tcp.json:\d+",
          cure=heal_file),
-    Sick("a reboot without the boot units", "field 10: boot order", "refused", "not-applied",
+    Sick("a reboot without the boot units", "boot order", "refused", "not-applied",
          rebooted),
     Sick("a rule file that was copied and never applied", "configuration management", "refused",
          "not-applied", copied, mapping=None),
-    Sick("`nft flush ruleset`", "field 3; moby#50506", "refused", "not-applied",
+    Sick("`nft flush ruleset`", "moby#50506", "refused", "not-applied",
          "nft flush ruleset"),
     Sick("`nft -f` of Debian's own example of a workstation",
-         "field 3: `systemctl restart nftables`", "timeout", "not-applied",
+         "`systemctl restart nftables`", "timeout", "not-applied",
          workstation),
     Sick("`nft delete table inet nat-bridge`", "a colleague who tidies up", "refused",
          "not-applied", "nft delete table inet nat-bridge"),
@@ -129,11 +129,11 @@ keep([
          "nft delete element inet nat-bridge targets '{ br-app . tcp . 11434 }'"),
     Sick("what `admit` asks, emptied", "a colleague who tidies up", "timeout", "not-applied",
          "nft flush set inet nat-bridge accepted"),
-    Sick("route_localnet set back", "field 9; netavark#1245: systemd-sysctl, networkd", "timeout",
+    Sick("route_localnet set back", "netavark#1245: systemd-sysctl, networkd", "timeout",
          "route-localnet", "sysctl -qw net.ipv4.conf.br-app.route_localnet=0"),
-    Sick("a bridge made anew", "field 8: docker compose down, up", "timeout",
+    Sick("a bridge made anew", "docker compose down, up", "timeout",
          ("route-localnet", "not-applied"), recreate),
-    Sick("the bridge is gone", "field 8: docker network rm", "timeout", "bridge-absent",
+    Sick("the bridge is gone", "docker network rm", "timeout", "bridge-absent",
          "ip link set vapp nomaster; ip link del br-app", evidence="br-app",
          cure=lambda lab: (sh(f"ip link add br-app address {lab.macs['br-app']} type bridge; "
                               f"ip addr add {GATEWAY}/24 dev br-app; ip link set br-app up; "
@@ -144,12 +144,12 @@ keep([
          "bridge-address", "ip addr flush dev br-app",
          cure=lambda lab: sh(f"ip addr add {GATEWAY}/24 dev br-app")),
     # reached, and so are others
-    Sick("the guard of both kinds removed", "field 5; CVE-2020-8558: others who rewrite clsact",
+    Sick("the guard of both kinds removed", "CVE-2020-8558: others who rewrite clsact",
          "exposed", "guard",
          "tc qdisc del dev br-app clsact; nft flush chain inet nat-bridge guard; "
          "nft flush chain inet nat-bridge spoofed; nft flush chain inet nat-bridge admit; "
          "nft flush chain inet nat-bridge admit-late", dial=frames, works=False),
-    Sick("route_localnet for all devices", "field 14: recipes that set conf.all", "exposed",
+    Sick("route_localnet for all devices", "recipes that set conf.all", "exposed",
          "route-localnet-all", "sysctl -qw net.ipv4.conf.all.route_localnet=1", dial=frames_of_two,
          works=False, warns=True),
 ])

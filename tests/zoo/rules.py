@@ -48,7 +48,7 @@ DNAT = """table ip lb {
 
 keep([
     # --- the opener is gone: the rule that drops is another program's, the mend is ours
-    Sick("`iptables -F INPUT` under a policy of DROP", "firewalls.md §3: iptables -F takes the opener",
+    Sick("`iptables -F INPUT` under a policy of DROP", "iptables -F takes the opener",
          "timeout", ("firewall", "not-applied"), "iptables-nft -F INPUT",
          before=lambda _: sh("iptables-nft -A INPUT -i lo -j ACCEPT; iptables-nft -P INPUT DROP")),
     Sick("`iptables-restore` of a saved firewall", "netfilter-persistent: NixOS/nixpkgs#141377",
@@ -122,18 +122,18 @@ keep([
                 ip protocol tcp drop }
          }"""), evidence="netdev early"),
     # --- iptables-legacy, of which netlink knows nothing
-    Sick("iptables-legacy's policy of DROP", "firewalls.md §1: two backends on one host", "timeout",
+    Sick("iptables-legacy's policy of DROP", "two backends on one host", "timeout",
          "firewall-legacy", legacy("-P INPUT DROP"), evidence="INPUT"),
-    Sick("iptables-legacy rejects 127/8", "firewalls.md §1", "refused", "firewall-legacy",
+    Sick("iptables-legacy rejects 127/8", "old rules that stayed when the backend changed", "refused", "firewall-legacy",
          legacy("-A INPUT -i lo -j ACCEPT", "-A INPUT -d 127.0.0.0/8 -j REJECT"), evidence="INPUT"),
     Sick("iptables-legacy's OUTPUT", "update-alternatives, and the old rules stay", "timeout",
          ("firewall-legacy", "firewall"), legacy("-A OUTPUT -s 127.0.0.0/8 ! -o lo -j DROP"),
          evidence="OUTPUT"),
     # --- tables that are somebody's own
-    Sick("a table that a process owns", "firewalls.md §4; netavark#1165: StrictForwardPorts",
+    Sick("a table that a process owns", "netavark#1165: StrictForwardPorts",
          "timeout", "firewall-owned", own, evidence="foreign", cure=give_up),
     # --- connection tracking
-    Sick("NOTRACK for the bridge", "firewalls.md §1: raw -i br NOTRACK", "refused", "untracked",
+    Sick("NOTRACK for the bridge", "raw -i br NOTRACK", "refused", "untracked",
          "iptables-nft -t raw -A PREROUTING -i br-app -j NOTRACK", evidence="raw"),
     Sick("NOTRACK for all of a busy host", "tuning guides for DNS servers and load balancers",
          "refused", "untracked", nft("""table ip tuning {
@@ -151,7 +151,7 @@ keep([
             chain input { type filter hook input priority -100; policy drop; iifname "lo" accept }
          }""") + "\nnat-bridge apply >/dev/null", evidence="marks"),
     # --- somebody is faster
-    Sick("a DNAT before ours", "field 18, the other way round: a load balancer's table", "timeout",
+    Sick("a DNAT before ours", "the other way round: a load balancer's table", "timeout",
          "hijacked", nft(DNAT), evidence="lb"),
     Sick("a redirect to a local proxy", "redsocks, mitmproxy: all TCP of a bridge", "refused",
          "hijacked", nft("""table ip redsocks {

@@ -41,7 +41,7 @@ keep([
          "ip rule add pref 201 prohibit", evidence="201"),
     Sick("a `blackhole` route", "RFC 1918 null routes of BGP and cloud guides", "timeout", "routing",
          "ip route add blackhole 172.30.0.0/25", evidence="blackhole"),
-    Sick("a VPN's table before main", "field: OpenVPN, strongSwan's table 220", "timeout", "routing",
+    Sick("a VPN's table before main", "OpenVPN, strongSwan's table 220", "timeout", "routing",
          TUN + "ip route add 172.16.0.0/12 dev tun0 table 220; ip rule add pref 220 lookup 220",
          evidence="220"),
     Sick("a VPN that pushes a longer prefix", "OpenVPN: push \"route 172.30.0.0 255.255.255.128\"",
@@ -50,7 +50,7 @@ keep([
     Sick("the same with a strict reverse path filter", "RHEL's default rp_filter=1", "timeout",
          "reverse-path", TUN + "ip route add 172.30.0.0/25 via 10.8.0.1 dev tun0", evidence="br-app",
          before=strict),
-    Sick("a network on two bridges", "field 13: a bridge left over by compose", "timeout",
+    Sick("a network on two bridges", "a bridge left over by compose", "timeout",
          ("routing", "reverse-path"), "ip link add br-old type bridge; ip link set br-old up\n"
          "ip route add 172.30.0.0/25 dev br-old", evidence="br-old"),
     Sick("another path by mark, with rp_filter", "src_valid_mark forgotten", "timeout",

@@ -69,6 +69,16 @@ void nb_obstacle_list_clear(struct nb_obstacle_list *list);
 char *nb_obstacle_what(const struct nb_obstacle *obstacle, char *buffer, size_t size);
 char *nb_obstacle_text(const struct nb_obstacle *obstacle, char *buffer, size_t size);
 
+/*
+ * What is to be said of one rule or policy that was seen to drop packets of @path: fills @ret, whose
+ * family, table, chain, handle (0: the policy) and `answers` are given, with text, program
+ * and cure. Returns 0, -ENOENT if it is not there any more, or -ENOMEM.
+ */
+int nb_firewall_explain(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *path,
+			struct nb_obstacle *ret, struct nb_error *err);
+/* Does iptables-legacy have a table in use? */
+bool nb_firewall_has_legacy(void);
+
 /* Find the same, and warn of each. */
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err);

@@ -20,6 +20,23 @@ struct nb_route {
 int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
 		    struct nb_error *err);
 
+/* The same for a packet that has @source, one of the host's own addresses. */
+int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
+			 struct nb_route *ret, struct nb_error *err);
+
+/* A rule of policy routing. */
+struct nb_route_policy {
+	uint32_t priority;
+	char text[160]; /* about as `ip rule` has it: "not from all fwmark 0xca6c lookup 51820" */
+};
+
+/*
+ * The first rule beside the kernel's own (local, main, default, and that of VRFs). Returns 1, 0 if
+ * there is none, or -errno with @err filled.
+ */
+int nb_route_foreign_policy(struct nb_netlink *nl, struct nb_route_policy *ret,
+			    struct nb_error *err);
+
 /*
  * Does an IPv4 or IPv6 default route of any table lead through @ifindex, as
  * its only device or as one of several? A half of the address space (0.0.0.0/1,
@@ -37,6 +54,12 @@ struct nb_prefix {
 /* The only IPv4 network of a device; one that has several has a length of 0. */
 int nb_route_network(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
 		     struct nb_error *err);
+
+/* The first IPv4 address of a device with its network's length; address 0: it has none. */
+int nb_route_address(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
+		     struct nb_error *err);
+/* Any other host's address of the same network, whose length is 30 at most. */
+uint32_t nb_route_neighbour(const struct nb_prefix *own);
 
 /*
  * Would the host take a packet that comes in on @ifindex from a neighbour in that network?

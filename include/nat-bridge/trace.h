@@ -27,12 +27,12 @@ enum nb_trace_stage {
 	NB_STAGE_POSTROUTED, /* last in postrouting: the answer goes to the bridge */
 };
 
-/* The rule or policy that ended it. */
-struct nb_trace_drop {
+/* A rule or policy. */
+struct nb_trace_rule {
 	uint8_t family; /* NFPROTO_*; 0: there is none */
 	char table[128], chain[128];
 	uint64_t handle; /* 0: the chain's policy */
-	bool answer;	 /* it was the answer that was dropped */
+	bool answer;	 /* it is the answer that met it */
 };
 
 struct nb_trace_flow {
@@ -40,7 +40,10 @@ struct nb_trace_flow {
 	uint16_t source_port; /* of the probe; host byte order, as all here */
 	/* results */
 	enum nb_trace_stage stage;
-	struct nb_trace_drop drop;
+	struct nb_trace_rule drop;
+	struct nb_trace_rule
+		translated; /* the rule of somebody else that gave it another destination */
+	uint32_t dialled;   /* its first destination; 0: not seen */
 	uint32_t address; /* to which it was going in input or forward; 0: it did not come there */
 	uint16_t port;
 	bool reset; /* the answer was a reset, or an ICMP error */

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <libnftnl/expr.h>
 
 #include "../ruleset/foreign.h"
 #include "chains.h"
@@ -34,6 +35,7 @@
 #define BRIDGE_NF      "/proc/sys/net/bridge/bridge-nf-call-iptables"
 /* Enough to act on; the next run shows what is left. */
 #define MOST_OBSTACLES 20
+#define MOST_JUMPS     16
 /* One by one, where anything may concern them: 10,000 rules of others are then 2 s. */
 #define MOST_WALKED 2000
 
@@ -449,6 +451,106 @@ int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_
 		r = nb_clash_find(&search.chains, mark, ret);
 	close_firewalls(&search);
 	return r == -ENOMEM ? r : 0;
+}
+
+/* --- One rule that was seen --- */
+
+static int take_jump(struct nftnl_expr *expr, void *data)
+{
+	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
+	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN))
+		*(const char **)data = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
+	return 0;
+}
+
+static bool leads_to(const struct search *search, const struct nb_chain *from,
+		     const struct nb_chain *to, unsigned int depth)
+{
+	if (from == to)
+		return true;
+	for (size_t i = 0; depth && i < from->count; i++) {
+		const struct nb_chain *next;
+		const char *name = NULL;
+
+		if (from->rules[i])
+			nftnl_expr_foreach(from->rules[i], take_jump, &name);
+		next = name ? nb_chain_find(&search->chains, from, name) : NULL;
+		if (next && leads_to(search, next, to, depth - 1))
+			return true;
+	}
+	return false;
+}
+
+static bool is_there(const struct nb_chain *chain, const struct nb_obstacle *obstacle,
+		     struct nb_place *place)
+{
+	if (chain->legacy || chain->family != obstacle->family ||
+	    strcmp(chain->table, obstacle->table) != 0 || strcmp(chain->name, obstacle->chain) != 0)
+		return false;
+	*place = (struct nb_place){ .chain = chain };
+	for (size_t i = 0; obstacle->handle && i < chain->count; i++)
+		if (chain->rules[i] &&
+		    nftnl_rule_get_u64(chain->rules[i], NFTNL_RULE_HANDLE) == obstacle->handle)
+			*place = (struct nb_place){ chain, chain->rules[i], i };
+	return !obstacle->handle || place->rule;
+}
+
+static void explain(const struct search *search, const struct nb_flow_path *path,
+		    const struct nb_place *place, struct nb_obstacle *ret)
+{
+	const struct nb_chain *base = place->chain;
+	enum nb_leg leg = NB_LEG_NONE;
+	bool answers = ret->answers;
+
+	/* a chain that is jumped to from several: that which the packet passed */
+	for (size_t i = 0; i < search->sorted_count && leg == NB_LEG_NONE; i++) {
+		const struct nb_chain *one = search->sorted[i];
+		enum nb_leg of = find_leg(search, one, path);
+
+		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain, MOST_JUMPS) ||
+		    answers != (of == NB_LEG_ANSWERS || of == NB_LEG_LEAVES))
+			continue;
+		base = one;
+		leg = of;
+	}
+	ret->kind = NB_OBSTACLE_DROPS;
+	ret->path = *path;
+	ret->owned = base->owned;
+	nb_obstacle_at(ret, place);
+	nb_program_of(&search->chains, base, ret->program, sizeof(ret->program));
+	if (leg != NB_LEG_NONE)
+		nb_obstacle_cure(path, leg, base, search->mark, ret->cure, sizeof(ret->cure));
+	else
+		snprintf(ret->cure, sizeof(ret->cure), "make an exception for %s in chain %s %s %s",
+			 path->bridge, nb_family_name(ret->family), ret->table, ret->chain);
+}
+
+int nb_firewall_explain(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *path,
+			struct nb_obstacle *ret, struct nb_error *err)
+{
+	struct search search = { .nl = nl, .mark = mark };
+	int r = read_firewalls(&search, err);
+	struct nb_place place;
+
+	if (r == 0)
+		r = -ENOENT;
+	for (size_t i = 0; r == -ENOENT && i < search.chains.count; i++)
+		if (is_there(&search.chains.items[i], ret, &place)) {
+			explain(&search, path, &place, ret);
+			r = 0;
+		}
+	close_firewalls(&search);
+	return r;
+}
+
+bool nb_firewall_has_legacy(void)
+{
+	struct nb_chain_list chains = { 0 };
+	bool found;
+
+	found = nb_legacy_read(&chains) == 0 && chains.count;
+	nb_chain_list_clear(&chains);
+	return found;
 }
 
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,

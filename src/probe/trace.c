@@ -96,6 +96,7 @@ struct nb_trace {
 	const char *bridge;
 	struct nb_trace_flow *flows;
 	size_t count;
+	struct nb_trace_rule *accepted; /* for each flow the last rule that let it go */
 	struct known_id *ids;
 	size_t id_count;
 	bool complete;
@@ -373,6 +374,7 @@ static void end(struct nb_trace *trace)
 		mnl_socket_close(trace->events);
 	nb_netlink_free(trace->nl);
 	free(trace->ids);
+	free(trace->accepted);
 	free(trace);
 }
 
@@ -387,8 +389,9 @@ int nb_trace_begin(const struct nb_link_list *links, const char *bridge,
 	if (trace) {
 		trace->nl = nb_netlink_new();
 		trace->ids = calloc(IDS_KEPT, sizeof(*trace->ids));
+		trace->accepted = calloc(count + 1, sizeof(*trace->accepted));
 	}
-	if (!trace || !trace->nl || !trace->ids) {
+	if (!trace || !trace->nl || !trace->ids || !trace->accepted) {
 		end(trace);
 		return nb_error_set(err, NB_STATUS_FAILED, ENOMEM, "memory", "out of memory");
 	}
@@ -554,29 +557,51 @@ static void note_stage(struct nb_trace_flow *flow, uint8_t family, const char *c
 	}
 }
 
-static bool is_drop(const struct nftnl_trace *message)
+static bool is_verdict(const struct nftnl_trace *message, uint32_t verdict)
 {
-	uint32_t type = nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE);
-
-	if (type == NFT_TRACETYPE_POLICY)
-		return nftnl_trace_is_set(message, NFTNL_TRACE_POLICY) &&
-		       nftnl_trace_get_u32(message, NFTNL_TRACE_POLICY) == NF_DROP;
-	return type == NFT_TRACETYPE_RULE && nftnl_trace_is_set(message, NFTNL_TRACE_VERDICT) &&
-	       nftnl_trace_get_u32(message, NFTNL_TRACE_VERDICT) == NF_DROP;
+	return nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_RULE &&
+	       nftnl_trace_is_set(message, NFTNL_TRACE_VERDICT) &&
+	       nftnl_trace_get_u32(message, NFTNL_TRACE_VERDICT) == verdict;
 }
 
-static void note_drop(struct nb_trace_flow *flow, const struct nftnl_trace *message, uint8_t family,
-		      const char *table, const char *chain, enum direction direction)
+static bool is_drop(const struct nftnl_trace *message)
 {
-	/* the first says it: what a sender repeats is dropped again */
-	if (flow->drop.family)
-		return;
-	flow->drop.family = family;
-	flow->drop.answer = direction == ANSWERS;
-	snprintf(flow->drop.table, sizeof(flow->drop.table), "%s", table);
-	snprintf(flow->drop.chain, sizeof(flow->drop.chain), "%s", chain);
+	if (nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_POLICY)
+		return nftnl_trace_is_set(message, NFTNL_TRACE_POLICY) &&
+		       nftnl_trace_get_u32(message, NFTNL_TRACE_POLICY) == NF_DROP;
+	return is_verdict(message, NF_DROP);
+}
+
+static struct nb_trace_rule rule_of(const struct nftnl_trace *message, uint8_t family,
+				    enum direction direction)
+{
+	struct nb_trace_rule rule = { .family = family, .answer = direction == ANSWERS };
+
+	snprintf(rule.table, sizeof(rule.table), "%s",
+		 nftnl_trace_get_str(message, NFTNL_TRACE_TABLE));
+	snprintf(rule.chain, sizeof(rule.chain), "%s",
+		 nftnl_trace_get_str(message, NFTNL_TRACE_CHAIN));
 	if (nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_RULE)
-		flow->drop.handle = nftnl_trace_get_u64(message, NFTNL_TRACE_RULE_HANDLE);
+		rule.handle = nftnl_trace_get_u64(message, NFTNL_TRACE_RULE_HANDLE);
+	return rule;
+}
+
+/* Which rule of somebody's was the last that let it go, when its destination is another? */
+static void note_translation(struct nb_trace *trace, const struct known_id *whose,
+			     const struct headers *headers, const struct nftnl_trace *message,
+			     uint8_t family)
+{
+	struct nb_trace_flow *flow = &trace->flows[whose->flow];
+	struct nb_trace_rule *accepted = &trace->accepted[whose->flow];
+
+	if (whose->direction != REQUESTS || headers->reset)
+		return;
+	if (headers->known && !flow->dialled)
+		flow->dialled = headers->address;
+	if (headers->known && headers->address != flow->dialled && !flow->translated.family)
+		flow->translated = *accepted;
+	if (is_verdict(message, NF_ACCEPT))
+		*accepted = rule_of(message, family, whose->direction);
 }
 
 static void read_message(struct nb_trace *trace, const struct nlmsghdr *header)
@@ -584,6 +609,7 @@ static void read_message(struct nb_trace *trace, const struct nlmsghdr *header)
 	struct nftnl_trace *message;
 	const char *table, *chain;
 	struct headers headers;
+	struct nb_trace_flow *flow;
 	struct known_id whose;
 	uint8_t family;
 
@@ -601,11 +627,13 @@ static void read_message(struct nb_trace *trace, const struct nlmsghdr *header)
 	if (!table || !chain ||
 	    !identify(trace, &headers, nftnl_trace_get_u32(message, NFTNL_TRACE_ID), &whose))
 		goto out;
+	flow = &trace->flows[whose.flow];
+	note_translation(trace, &whose, &headers, message, family);
 	if (strcmp(table, trace->table) == 0)
-		note_stage(&trace->flows[whose.flow], family, chain, &headers, whose.direction);
-	else if (is_drop(message))
-		note_drop(&trace->flows[whose.flow], message, family, table, chain,
-			  whose.direction);
+		note_stage(flow, family, chain, &headers, whose.direction);
+	else if (is_drop(message) && !flow->drop.family)
+		/* the first says it: what a sender repeats is dropped again */
+		flow->drop = rule_of(message, family, whose.direction);
 out:
 	nftnl_trace_free(message);
 }

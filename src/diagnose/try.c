@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Probes: each mapping is dialled once from its network. What fails, and UDP, which says nothing,
+ * is sent again from ports that are known before, and traced.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "diagnose.h"
+
+#define WAIT_MS	     1000
+#define TRACED_MS    900 /* the first packet is enough; one is sent again after a second */
+#define MOST_TRACED  32	 /* at once, on one bridge */
+#define FIRST_PORT   20000
+#define PORTS_TO_USE 12000 /* below the ephemeral ones */
+
+/* The cases of one bridge, as probes. */
+struct round {
+	struct nb_diagnosis *diagnosis;
+	struct nb_case *first; /* whose place is used */
+	struct nb_probe_place *place;
+	char from[NB_NETWORK_NAME_SIZE + 16];
+	struct nb_case **cases;
+	struct nb_probe *probes;
+	struct nb_trace_flow *flows;
+	size_t count;
+};
+
+static bool is_to_be_tried(const struct nb_case *one, const struct nb_case *first)
+{
+	return nb_case_counts(one) && one->link->up && one->address &&
+	       strcmp(one->bridge, first->bridge) == 0;
+}
+
+static void fill(struct round *round, bool (*wanted)(const struct nb_case *one), size_t most)
+{
+	struct nb_diagnosis *diagnosis = round->diagnosis;
+
+	round->count = 0;
+	for (size_t i = 0; i < diagnosis->case_count && round->count < most; i++) {
+		struct nb_case *one = &diagnosis->cases[i];
+
+		if (!is_to_be_tried(one, round->first) || (wanted && !wanted(one)))
+			continue;
+		round->probes[round->count] = (struct nb_probe){
+			.protocol = one->mapping->protocol,
+			.address = one->address,
+			.port = one->mapping->port,
+		};
+		round->cases[round->count++] = one;
+	}
+}
+
+static void take_results(struct round *round, bool traced)
+{
+	for (size_t i = 0; i < round->count; i++) {
+		struct nb_case *one = round->cases[i];
+
+		one->tried = true;
+		one->traced = traced;
+		one->result = round->probes[i].result;
+		strcpy(one->from, round->from);
+		if (traced)
+			one->flow = round->flows[i];
+	}
+}
+
+/* Inside a container if there is one; otherwise, or if its network cannot be entered, beside it. */
+static bool find_place(struct round *round)
+{
+	struct nb_diagnosis *diagnosis = round->diagnosis;
+	const struct nb_case *first = round->first;
+	struct nb_error error;
+
+	if (first->pid && nb_probe_enter(first->pid, &round->place, &error) == 0) {
+		snprintf(round->from, sizeof(round->from), "container %s", first->container);
+		return true;
+	}
+	if (nb_probe_join(diagnosis->nl, first->bridge, &round->place, &error) == 0) {
+		snprintf(round->from, sizeof(round->from), "a place of our own");
+		return true;
+	}
+	nb_warn(diagnosis->warnings, "%s was not tried: %s", first->bridge, error.message);
+	return false;
+}
+
+static bool needs_trace(const struct nb_case *one)
+{
+	return one->tried && !nb_case_works(one) && one->result != NB_PROBE_FAILED;
+}
+
+/* Ports that the trace can be told before anything is sent. */
+static void choose_ports(struct round *round)
+{
+	uint16_t start = 0;
+
+	if (getrandom(&start, sizeof(start), GRND_NONBLOCK) < 0)
+		start = 0;
+	for (size_t i = 0; i < round->count; i++) {
+		uint16_t port = (uint16_t)(FIRST_PORT + (start + i) % PORTS_TO_USE);
+
+		round->probes[i].source_port = port;
+		round->flows[i] = (struct nb_trace_flow){
+			.protocol = round->probes[i].protocol,
+			.source_port = port,
+		};
+	}
+}
+
+static void trace(struct round *round)
+{
+	struct nb_diagnosis *diagnosis = round->diagnosis;
+	struct nb_error error;
+	struct nb_trace *trace;
+
+	fill(round, needs_trace, MOST_TRACED);
+	if (round->count == 0)
+		return;
+	choose_ports(round);
+	if (nb_trace_begin(diagnosis->links, round->first->bridge, round->flows, round->count,
+			   &trace, &error) < 0) {
+		nb_warn(diagnosis->warnings, "nothing was traced: %s", error.message);
+		return;
+	}
+	if (nb_probe_run(round->place, round->probes, round->count, TRACED_MS, &error) < 0) {
+		nb_warn(diagnosis->warnings, "nothing was traced: %s", error.message);
+		(void)nb_trace_end(trace);
+		return;
+	}
+	if (!nb_trace_end(trace))
+		nb_warn(diagnosis->warnings,
+			"the kernel traced more than could be read: what is said of %s may lack "
+			"something",
+			round->first->bridge);
+	take_results(round, true);
+}
+
+static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)
+{
+	struct round round = {
+		.diagnosis = diagnosis,
+		.first = first,
+		.cases = calloc(diagnosis->case_count, sizeof(struct nb_case *)),
+		.probes = calloc(diagnosis->case_count, sizeof(*round.probes)),
+		.flows = calloc(diagnosis->case_count, sizeof(*round.flows)),
+	};
+	struct nb_error error;
+
+	if (!round.cases || !round.probes || !round.flows) {
+		diagnosis->no_memory = true;
+		goto out;
+	}
+	fill(&round, NULL, SIZE_MAX);
+	if (round.count == 0 || !find_place(&round))
+		goto out;
+	if (nb_probe_run(round.place, round.probes, round.count, WAIT_MS, &error) < 0) {
+		nb_warn(diagnosis->warnings, "%s was not tried: %s", first->bridge, error.message);
+	} else {
+		take_results(&round, false);
+		trace(&round);
+	}
+	nb_probe_leave(round.place);
+out:
+	free(round.cases);
+	free(round.probes);
+	free(round.flows);
+}
+
+void nb_try_cases(struct nb_diagnosis *diagnosis)
+{
+	if (!diagnosis->may_probe)
+		return;
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (nb_case_is_first(diagnosis, i))
+			try_bridge(diagnosis, &diagnosis->cases[i]);
+}

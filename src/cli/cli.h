@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "nat-bridge/engine.h"
+#include "nat-bridge/listen.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/rules.h"
 
@@ -58,6 +59,8 @@ struct nb_run {
 	/* what engines said; each is asked when it is first needed, and once */
 	struct nb_engine_answer engines[NB_ENGINE_COUNT];
 	bool asked[NB_ENGINE_COUNT];
+	struct nb_engine_published_list published[NB_ENGINE_COUNT]; /* likewise */
+	bool asked_published[NB_ENGINE_COUNT];
 	struct nb_warnings warnings;
 	struct nb_error error;
 	bool changed; /* a failure left the kernel changed */
@@ -187,6 +190,13 @@ struct nb_report {
 
 void nb_report_clear(struct nb_report *report);
 
+/* To standard error. */
+void nb_print_warnings(const struct nb_run *run);
+void nb_print_error(const struct nb_error *error);
+/* Each returns @buffer: 1234567 -> "1.2M"; 93 s -> "1m33s", the two largest units. */
+const char *nb_format_bytes(uint64_t bytes, char *buffer, size_t size);
+const char *nb_format_left(int64_t seconds, char *buffer, size_t size);
+
 /* Print and return the exit status. Each prints the warnings, too. */
 int nb_print_failure(struct nb_run *run);
 int nb_print_version(struct nb_run *run, const char *version);
@@ -196,6 +206,20 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
 int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
 		   enum nb_status status);
+/* How the kernel differs from what the rule files say. */
+struct nb_findings {
+	struct nb_finding *items;
+	size_t count;
+};
+
+/*
+ * Find what `check` finds, once the rule files are read; it also warns of the guard, of firewalls
+ * and of what is pending. Fills run->error on failure. @ret is zeroed first.
+ */
+struct nb_wanted;
+int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *ret);
+void nb_findings_clear(struct nb_findings *findings);
+
 /* Tell the system's log what was changed, and by whom; of a failure what it left half done. */
 void nb_journal_change(const struct nb_run *run, const struct nb_report *report);
 void nb_journal_failure(const struct nb_run *run);
@@ -240,6 +264,12 @@ void nb_forget_engines(struct nb_run *run);
 int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
 		     struct nb_engine_endpoints *ret);
 
+/*
+ * The engine's network that @bridge is. To ask may start an engine that sleeps: without
+ * @any_name only one that makes bridges of such a name is asked.
+ */
+bool nb_ask_bridge(struct nb_run *run, const char *bridge, bool any_name, struct nb_network *ret);
+
 /* nb_engine_listen(), where the engine is said to be. */
 int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 
@@ -247,9 +277,12 @@ int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret);
 
-/* The container that publishes a port of the host, of an engine that has answered already. */
+/*
+ * The container that publishes a port of the host, of an engine that has answered already;
+ * borrowed from the run. NULL: none. -ENOMEM.
+ */
 int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
-		     char *ret_name);
+		     const char **ret_name);
 
 /* A bridge that a network is. */
 struct nb_resolved {
@@ -348,6 +381,24 @@ int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inve
 /* Warn of what will bite a container that uses these mappings; changes nothing. */
 void nb_advise(struct nb_run *run, const struct nb_network *network,
 	       const struct nb_mapping_list *mappings);
+
+/* Who listens on this host, on whatever port. */
+struct nb_host_listeners {
+	struct nb_listener_list tcp, udp;
+	bool tcp_known, udp_known; /* sock_diag told */
+};
+
+void nb_host_listeners_read(struct nb_run *run, struct nb_host_listeners *ret);
+/* Those on a port of @protocol, a part of @host; false: not known. */
+bool nb_host_listeners_on(const struct nb_host_listeners *host, uint8_t protocol, uint16_t port,
+			  struct nb_listener_list *ret);
+void nb_host_listeners_clear(struct nb_host_listeners *host);
+
+/* The parts of nb_advise(): of the host, of a network, of a mapping. */
+void nb_advise_host(struct nb_run *run);
+void nb_advise_network(struct nb_run *run, const struct nb_network *network);
+void nb_advise_mapping(struct nb_run *run, const struct nb_host_listeners *host,
+		       const struct nb_mapping *mapping);
 
 /* Say where the guard in nf_tables is the only one that works, or may be. */
 void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,

@@ -8,6 +8,7 @@
 #ifndef NAT_BRIDGE_DIAGNOSE_H
 #define NAT_BRIDGE_DIAGNOSE_H
 
+#include "nat-bridge/firewall.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/probe.h"
 #include "nat-bridge/ruleset.h"
@@ -73,6 +74,7 @@ struct nb_case {
 	bool in_force;		    /* it asks for something in the kernel now */
 	/* a container on it, in whose network the probe is made; 0: in one of our own */
 	pid_t pid;
+	int port; /* index of the bridge's port behind which it is; 0: not known */
 	char container[NB_NETWORK_NAME_SIZE];
 	uint32_t container_address; /* 0: not known */
 	/* results */
@@ -108,6 +110,8 @@ int nb_diagnose(struct nb_diagnosis *diagnosis);
 
 /* "connected", "refused", "timed out", "unreachable", "sent", "answered", "failed" */
 const char *nb_probe_word(enum nb_probe_result result);
+/* Its packets; the bridge is there. */
+struct nb_flow_path nb_case_path(const struct nb_case *one);
 /* Does the case work, as far as a probe can tell? */
 bool nb_case_works(const struct nb_case *one);
 

@@ -9,6 +9,8 @@
 #ifndef NAT_BRIDGE_ENGINE_H
 #define NAT_BRIDGE_ENGINE_H
 
+#include <sys/types.h>
+
 #include "nat-bridge/mapping.h"
 
 #define NB_ENGINE_WAIT_MS 3000 /* for one answer */
@@ -56,7 +58,8 @@ struct nb_engine_container {
 	bool absent; /* not known, because there is no trace of the engine */
 	bool found;  /* it has such a container */
 	char why[NB_ENGINE_WHY];
-	char shares[80];			/* the container whose network it uses, or "" */
+	pid_t pid;	 /* its first process, as this host numbers it; 0: it does not run */
+	char shares[80]; /* the container whose network it uses, or "" */
 	char (*networks)[NB_NETWORK_NAME_SIZE]; /* names of its networks */
 	size_t count;
 };

@@ -16,6 +16,8 @@ struct nb_listener {
 	uint16_t port;	     /* host byte order */
 	uint32_t inode;	     /* by which a process is found that holds it (see host.h), 0 = none */
 	uint32_t uid;	     /* whose it is */
+	uint32_t waiting;    /* of TCP: connections that nobody has accepted yet, */
+	uint32_t room;	     /* and how many may wait */
 };
 
 struct nb_listener_list {

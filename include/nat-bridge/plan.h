@@ -73,6 +73,8 @@ enum nb_drift {
 struct nb_finding {
 	enum nb_drift drift;
 	char bridge[NB_IFNAME_SIZE]; /* or "" */
+	uint16_t port;		     /* of one mapping; 0: about more than that */
+	uint8_t protocol;
 	char what[512];
 	char network[NB_NETWORK_SIZE]; /* or "" */
 	char mend[160];

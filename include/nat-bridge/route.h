@@ -24,18 +24,30 @@ int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *re
 int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
 			 struct nb_route *ret, struct nb_error *err);
 
-/* A rule of policy routing. */
-struct nb_route_policy {
-	uint32_t priority;
-	char text[160]; /* about as `ip rule` has it: "not from all fwmark 0xca6c lookup 51820" */
+/* The rules of policy routing, beside the kernel's own, that a packet of the host meets. */
+struct nb_route_policies {
+	size_t count;
+	uint32_t first; /* priority of the first of them */
+	char text[480]; /* about as `ip rule` has them: "201: from all prohibit, 220: ..." */
 };
 
 /*
- * The first rule beside the kernel's own (local, main, default, and that of VRFs). Returns 1, 0 if
- * there is none, or -errno with @err filled.
+ * Those that match a packet without a mark from @source to @address. What a rule looks at beside
+ * addresses and mark makes it one that does not match. 0, or -errno with @err filled.
  */
-int nb_route_foreign_policy(struct nb_netlink *nl, struct nb_route_policy *ret,
-			    struct nb_error *err);
+int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
+		      struct nb_route_policies *ret, struct nb_error *err);
+
+/* A route of the main table. */
+struct nb_route_entry {
+	int ifindex; /* 0: none, as of a blackhole */
+	unsigned int length;
+	char text[96]; /* as `ip route del` takes it: "blackhole 172.30.0.0/25" */
+};
+
+/* The most specific route of the main table for @address. 1, 0: none, or -errno with @err. */
+int nb_route_find(struct nb_netlink *nl, uint32_t address, struct nb_route_entry *ret,
+		  struct nb_error *err);
 
 /*
  * Does an IPv4 or IPv6 default route of any table lead through @ifindex, as

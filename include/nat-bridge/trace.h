@@ -33,6 +33,7 @@ struct nb_trace_rule {
 	char table[128], chain[128];
 	uint64_t handle; /* 0: the chain's policy */
 	bool answer;	 /* it is the answer that met it */
+	bool queued;	 /* it hands the packet to a program, from which it did not come back */
 };
 
 struct nb_trace_flow {
@@ -44,9 +45,11 @@ struct nb_trace_flow {
 	struct nb_trace_rule
 		translated; /* the rule of somebody else that gave it another destination */
 	uint32_t dialled;   /* its first destination; 0: not seen */
+	uint16_t dialled_port;
 	uint32_t address; /* to which it was going in input or forward; 0: it did not come there */
 	uint16_t port;
-	bool reset; /* the answer was a reset, or an ICMP error */
+	uint32_t source; /* of the probe; 0: not seen */
+	bool rejected;	 /* somebody answered in the host's name before it came to a socket */
 };
 
 struct nb_trace;

@@ -37,6 +37,8 @@ struct nb_options {
 	bool all;
 	bool all_networks;
 	bool log_accounting;
+	bool fix;
+	const char *report; /* where `doctor` writes one, NULL: nowhere */
 	const char *log; /* where `watch` writes what connects, NULL: nowhere */
 	struct nb_word_list except;
 	int64_t duration; /* seconds of --for, 0 = for ever */
@@ -95,6 +97,7 @@ int nb_command_check(struct nb_run *run);
 int nb_command_flush(struct nb_run *run);
 int nb_command_complete(struct nb_run *run);
 int nb_command_watch(struct nb_run *run);
+int nb_command_doctor(struct nb_run *run);
 
 /*
  * Sort argv into command, words and options. Returns 0 or fills run->error

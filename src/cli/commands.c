@@ -65,6 +65,19 @@ const struct nb_command nb_commands[] = {
 		.run = nb_command_check,
 	},
 	{
+		.name = "doctor",
+		.synopsis = "[NETWORK [PORT]]",
+		.summary = "find out why it does not work, and prove it",
+		.description =
+			"Reads what may be wrong, and dials each mapping from its network; a rule\n"
+			"that drops the packets is named, with the command that mends it. It\n"
+			"changes nothing but with --fix, and --dry-run sends no packet either.\n"
+			"Exit status 0: healthy. 1: problems were found.\n",
+		.truth = "healthy",
+		.lists = { "findings", "probes" },
+		.run = nb_command_doctor,
+	},
+	{
 		.name = "flush",
 		.synopsis = "",
 		.summary = "take everything out of the kernel; rule files stay",

@@ -33,6 +33,14 @@ struct nb_cause *nb_cause_add(struct nb_cause_list *list, const char *code)
 	return cause;
 }
 
+void nb_cause_recode(struct nb_cause *cause, const char *code)
+{
+	const struct nb_code *known = find_code(code);
+
+	cause->code = known->code;
+	cause->why = known->why;
+}
+
 static int compare(const void *a, const void *b)
 {
 	const struct nb_cause *left = a, *right = b;

@@ -9,9 +9,9 @@
 #include "diagnose.h"
 
 static void (*const checks[])(struct nb_diagnosis *diagnosis) = {
-	nb_check_drift,	     nb_check_host,	 nb_check_bridges,
-	nb_check_services,   nb_check_firewalls, nb_check_routing,
-	nb_check_containers, nb_try_cases,	 nb_judge_cases,
+	nb_find_owners,	   nb_check_drift,     nb_check_host,	 nb_check_bridges,
+	nb_check_services, nb_check_firewalls, nb_check_routing, nb_check_containers,
+	nb_try_cases,	   nb_judge_cases,
 };
 
 bool nb_case_counts(const struct nb_case *one)
@@ -108,6 +108,13 @@ static bool is_refuted(const struct nb_diagnosis *diagnosis, const struct nb_cau
 	return any;
 }
 
+static void doubt(struct nb_cause *cause)
+{
+	cause->severity = NB_WARNING;
+	cause->why = "the probe came through all the same: it may concern other packets than the "
+		     "probe's";
+}
+
 /* Packets got through: what was said to stop them does not, today. */
 static void weigh(struct nb_diagnosis *diagnosis)
 {
@@ -119,13 +126,15 @@ static void weigh(struct nb_diagnosis *diagnosis)
 		bool refuted = cause->claim != NB_CLAIMS_NOTHING && !cause->proven &&
 			       is_refuted(diagnosis, cause);
 
-		if (refuted && cause->claim == NB_CLAIMS_TO_STOP)
-			cause->severity = NB_WARNING;
-		cause->why = refuted ? "the probe came through all the same: it may concern other "
-				       "packets than the probe's"
-				     : cause->why;
-		if (refuted && cause->claim == NB_CLAIMS_MAYBE)
+		if (!refuted)
+			continue;
+		if (cause->claim == NB_CLAIMS_MAYBE)
 			cause->code = NULL;
+		/* a damaged table that works: what is damaged is what keeps others out */
+		else if (strcmp(cause->code, "not-applied") == 0)
+			nb_cause_recode(cause, "guard");
+		else
+			doubt(cause);
 	}
 	for (size_t i = 0; i < causes->count; i++)
 		if (causes->items[i].code)

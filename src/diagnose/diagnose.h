@@ -5,6 +5,8 @@
 
 #include "nat-bridge/diagnose.h"
 
+/* Find out who lives behind the bridges' ports, where no engine said it. */
+void nb_find_owners(struct nb_diagnosis *diagnosis);
 void nb_check_drift(struct nb_diagnosis *diagnosis);
 void nb_check_host(struct nb_diagnosis *diagnosis);
 void nb_check_bridges(struct nb_diagnosis *diagnosis);
@@ -24,6 +26,7 @@ struct nb_cause *nb_blame_bridge(struct nb_diagnosis *diagnosis, const struct nb
 				 const char *code);
 struct nb_cause *nb_blame_case(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			       const char *code);
+void nb_cause_recode(struct nb_cause *cause, const char *code);
 /* Is there a cause of @code about this case, its bridge, or the host? */
 bool nb_is_blamed(const struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		  const char *code);
@@ -48,7 +51,14 @@ struct nb_port_trouble {
 	char what[512];
 	char mend[256];
 };
+/* At which end is looked first. */
+enum nb_port_end { NB_END_OF_PORT, NB_END_OF_BRIDGE };
 bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
-			  struct nb_port_trouble *ret);
+			  enum nb_port_end first, struct nb_port_trouble *ret);
+/*
+ * Say that answers to @address do not go to the bridge, if that is so; of a container whose reverse path
+ * is refused, that is then the mend.
+ */
+bool nb_blame_way_back(struct nb_diagnosis *diagnosis, const struct nb_case *one, uint32_t address);
 
 #endif

@@ -52,9 +52,11 @@ void nb_check_drift(struct nb_diagnosis *diagnosis)
 			return;
 		if (finding->drift == NB_DRIFT_LEFT)
 			cause->severity = NB_WARNING;
-		if (finding->drift == NB_DRIFT_MAPPING || finding->drift == NB_DRIFT_TABLE ||
-		    finding->drift == NB_DRIFT_OPENER)
-			cause->claim = NB_CLAIMS_NOTHING;
+		/* of what is damaged nobody knows what it still does: the probe tells */
+		if (finding->drift == NB_DRIFT_TABLE && diagnosis->state->table == NB_TABLE_DAMAGED)
+			cause->claim = NB_CLAIMS_TO_STOP;
+		cause->port = finding->port;
+		cause->protocol = finding->protocol;
 		memcpy(cause->network, finding->network, sizeof(cause->network));
 		memcpy(cause->bridge, finding->bridge, sizeof(cause->bridge));
 		snprintf(cause->what, sizeof(cause->what), "%s", finding->what);

@@ -4,9 +4,7 @@
 #define NAT_BRIDGE_DIAGNOSE_FIREWALLS_H
 
 #include "diagnose.h"
-#include "nat-bridge/firewall.h"
 
-struct nb_flow_path nb_case_path(const struct nb_case *one);
 /* The case of these packets; NULL: none, as of a clash of marks. */
 const struct nb_case *nb_case_of_path(const struct nb_diagnosis *diagnosis,
 				      const struct nb_flow_path *path);

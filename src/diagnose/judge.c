@@ -119,6 +119,20 @@ static bool prove_any(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	return false;
 }
 
+static struct nb_cause *eliminate(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+				  const char *code, const char *what, const char *mend)
+{
+	struct nb_cause *cause = nb_blame_case(diagnosis, one, code);
+
+	if (!cause)
+		return NULL;
+	cause->claim = NB_CLAIMS_TO_STOP;
+	snprintf(cause->what, sizeof(cause->what), "%s", what);
+	snprintf(cause->mend, sizeof(cause->mend), "%s", mend);
+	add_evidence(cause, one);
+	return cause;
+}
+
 /* --- A rule that was seen --- */
 
 static bool is_our_table(const struct nb_trace_rule *rule)
@@ -126,36 +140,48 @@ static bool is_our_table(const struct nb_trace_rule *rule)
 	return rule->family == NFPROTO_INET && strcmp(rule->table, NB_TABLE_NAME) == 0;
 }
 
+/* The way back to whom it came from does not lead to the bridge: the table and the kernel refuse it. */
+static void blame_source(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	static const char *const codes[] = { "reverse-path", "routing", NULL };
+	struct nb_cause *cause;
+
+	if (prove_any(diagnosis, one, codes))
+		return;
+	if (nb_blame_way_back(diagnosis, one, one->flow.source)) {
+		prove(diagnosis, one, "routing");
+		return;
+	}
+	cause = eliminate(diagnosis, one, "reverse-path",
+			  "the kernel takes the packets for martians, or its reverse path filter "
+			  "refuses them",
+			  "sysctl -w net.ipv4.conf.all.log_martians=1 lets the kernel log why");
+	if (cause)
+		cause->proven = true;
+}
+
 /* Our own rules drop what is not translated, or no longer mapped, or comes a wrong way. */
 static void blame_ourselves(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
-	static const char *const spoofed[] = { "routing", "reverse-path", NULL };
-	static const char *const others[] = { "not-applied", "hijacked", "untracked", "mark",
-					      NULL };
+	static const char *const codes[] = { "hijacked", "untracked", "mark", NULL };
 	const struct nb_trace_rule *drop = &one->flow.drop;
-	bool is_spoofed = strcmp(drop->chain, "spoofed") == 0;
+	char what[NB_CAUSE_TEXT];
 	struct nb_cause *cause;
 
-	if (prove_any(diagnosis, one, is_spoofed ? spoofed : others))
+	if (strcmp(drop->chain, "spoofed") == 0) {
+		blame_source(diagnosis, one);
 		return;
-	cause = nb_blame_case(diagnosis, one, is_spoofed ? "routing" : "not-applied");
+	}
+	if (prove_any(diagnosis, one, codes))
+		return;
+	snprintf(what, sizeof(what),
+		 "chain %s of our own table drops it (rule %llu): this mapping is not in the "
+		 "kernel as it should be",
+		 drop->chain, (unsigned long long)drop->handle);
+	cause = eliminate(diagnosis, one, "not-applied", what, "nat-bridge apply");
 	if (!cause)
 		return;
-	cause->proven = true;
-	add_evidence(cause, one);
-	if (is_spoofed) {
-		snprintf(cause->what, sizeof(cause->what),
-			 "the way back to the container does not go through %s", one->bridge);
-		snprintf(cause->mend, sizeof(cause->mend),
-			 "look where it goes: ip route get ADDRESS; ip rule");
-	} else {
-		snprintf(cause->what, sizeof(cause->what),
-			 "chain %s of our own table drops it (rule %llu): this mapping is not in "
-			 "the kernel as it should be",
-			 drop->chain, (unsigned long long)drop->handle);
-		snprintf(cause->mend, sizeof(cause->mend), "nat-bridge apply");
-		cause->ours = true;
-	}
+	cause->proven = cause->ours = true;
 }
 
 /* Did the ruleset's reader say the same? */
@@ -177,6 +203,20 @@ static bool is_said(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	return false;
 }
 
+/* Was it dropped in input, where an opener of ours may stand? */
+static bool enters(const struct nb_case *one)
+{
+	return one->flow.stage == NB_STAGE_ENTERED && !one->flow.drop.answer;
+}
+
+static bool lacks_opener(const struct nb_diagnosis *diagnosis)
+{
+	for (size_t i = 0; i < diagnosis->drift_count; i++)
+		if (diagnosis->drift[i].drift == NB_DRIFT_OPENER)
+			return true;
+	return false;
+}
+
 static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 {
 	const struct nb_trace_rule *drop = &one->flow.drop;
@@ -194,6 +234,12 @@ static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 		blame_ourselves(diagnosis, one);
 		return;
 	}
+	/* it would have passed there, had it kept its mark */
+	if (enters(one) && find(diagnosis, one, "mark") &&
+	    find(diagnosis, one, "mark")->claim == NB_CLAIMS_TO_STOP) {
+		prove(diagnosis, one, "mark");
+		return;
+	}
 	strcpy(obstacle.table, drop->table);
 	strcpy(obstacle.chain, drop->chain);
 	if (nb_firewall_explain(diagnosis->nl, diagnosis->mark, &path, &obstacle, &ignored) < 0)
@@ -206,6 +252,13 @@ static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	if (!cause)
 		return;
 	cause->proven = true;
+	if (enters(one) && lacks_opener(diagnosis)) {
+		strcpy(cause->mend, "nat-bridge apply");
+		cause->ours = true;
+	}
+	if (drop->queued)
+		append(cause->what, sizeof(cause->what),
+		       ": it hands them to a queue of a program, and none gives them back");
 	if (obstacle.program[0])
 		snprintf(made_by, sizeof(made_by), "; made by %s, most likely", obstacle.program);
 	add_evidence(cause, one);
@@ -214,28 +267,15 @@ static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 
 /* --- Nothing was seen: by elimination --- */
 
-static struct nb_cause *eliminate(struct nb_diagnosis *diagnosis, const struct nb_case *one,
-				  const char *code, const char *what, const char *mend)
-{
-	struct nb_cause *cause = nb_blame_case(diagnosis, one, code);
-
-	if (!cause)
-		return NULL;
-	cause->claim = NB_CLAIMS_TO_STOP;
-	snprintf(cause->what, sizeof(cause->what), "%s", what);
-	snprintf(cause->mend, sizeof(cause->mend), "%s", mend);
-	add_evidence(cause, one);
-	return cause;
-}
-
 static void blame_port(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
+	enum nb_port_end end = one->flow.stage == NB_STAGE_NONE ? NB_END_OF_PORT : NB_END_OF_BRIDGE;
 	struct nb_port_trouble trouble;
 	char what[NB_CAUSE_TEXT];
 
-	if (nb_find_port_trouble(diagnosis, one, &trouble)) {
-		snprintf(what, sizeof(what),
-			 "%s; it is the only thing found where the packets vanish", trouble.what);
+	if (nb_find_port_trouble(diagnosis, one, end, &trouble)) {
+		snprintf(what, sizeof(what), "%s; nothing else was found where the packets vanish",
+			 trouble.what);
 		eliminate(diagnosis, one, trouble.code, what, trouble.mend);
 	}
 }
@@ -252,22 +292,9 @@ static void blame_legacy(struct nb_diagnosis *diagnosis, const struct nb_case *o
 /* The kernel refused to route it to itself: a martian, or the reverse path filter. */
 static void blame_routing(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
-	static const char *const codes[] = { "route-localnet", "routing", "reverse-path", NULL };
-	char mend[160];
-
-	if (one->link->route_localnet == 0) {
-		if (!prove(diagnosis, one, "route-localnet"))
-			prove(diagnosis, one, "not-applied");
+	if (one->link->route_localnet == 0 && prove(diagnosis, one, "route-localnet"))
 		return;
-	}
-	if (prove_any(diagnosis, one, codes))
-		return;
-	snprintf(mend, sizeof(mend),
-		 "sysctl -w net.ipv4.conf.all.log_martians=1 lets the kernel log why");
-	eliminate(diagnosis, one, "reverse-path",
-		  "the kernel takes the packets for martians, or its reverse path filter refuses "
-		  "them: nothing else drops between prerouting and input",
-		  mend);
+	blame_source(diagnosis, one);
 }
 
 static void blame_translation(struct nb_diagnosis *diagnosis, const struct nb_case *one)
@@ -281,7 +308,9 @@ static void blame_translation(struct nb_diagnosis *diagnosis, const struct nb_ca
 	struct nb_cause *cause;
 
 	if (!rule->family || is_our_table(rule)) {
-		prove(diagnosis, one, "not-applied");
+		static const char *const codes[] = { "untracked", "not-applied", NULL };
+
+		(void)prove_any(diagnosis, one, codes);
 		return;
 	}
 	strcpy(obstacle.table, rule->table);
@@ -296,9 +325,11 @@ static void blame_translation(struct nb_diagnosis *diagnosis, const struct nb_ca
 	if (!cause)
 		return;
 	cause->proven = true;
-	snprintf(cause->mend, sizeof(cause->mend),
-		 "take that rule out, or let it leave %s alone; it comes before ours%s%s",
-		 one->bridge, obstacle.program[0] ? "; made by " : "", obstacle.program);
+	snprintf(cause->mend, sizeof(cause->mend), "%s", obstacle.cure);
+	if (obstacle.program[0]) {
+		append(cause->evidence, sizeof(cause->evidence), "; made by ");
+		append(cause->evidence, sizeof(cause->evidence), obstacle.program);
+	}
 }
 
 static bool is_translated(const struct nb_case *one)
@@ -310,7 +341,7 @@ static bool is_translated(const struct nb_case *one)
 static void blame_socket(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
 	static const char *const codes[] = { "listener-device", "listener-address", "no-listener",
-					     "routing", NULL };
+					     "service-hangs",	"routing",	    NULL };
 
 	if (!is_translated(one))
 		blame_translation(diagnosis, one);
@@ -328,6 +359,10 @@ static void blame_stage(struct nb_diagnosis *diagnosis, const struct nb_case *on
 		blame_port(diagnosis, one);
 		return;
 	case NB_STAGE_ARRIVED:
+		if (prove(diagnosis, one, "conntrack-full"))
+			return;
+		blame_legacy(diagnosis, one);
+		return;
 	case NB_STAGE_ENTERED:
 		blame_legacy(diagnosis, one);
 		return;
@@ -394,6 +429,21 @@ static void admit_ignorance(struct nb_diagnosis *diagnosis, const struct nb_case
 			 "nat-bridge doctor --report FILE, and file a bug");
 }
 
+/* A mapping or the table is missing: not only an opener, which one firewall may need or not. */
+static bool is_not_applied(const struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	for (size_t i = 0; i < diagnosis->drift_count; i++) {
+		const struct nb_finding *drift = &diagnosis->drift[i];
+
+		if (drift->drift == NB_DRIFT_TABLE)
+			return true;
+		if (drift->drift == NB_DRIFT_MAPPING && strcmp(drift->bridge, one->bridge) == 0 &&
+		    drift->port == one->mapping->port && drift->protocol == one->mapping->protocol)
+			return true;
+	}
+	return false;
+}
+
 static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 {
 	if (one->result == NB_PROBE_FAILED) {
@@ -401,8 +451,13 @@ static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 			one->bridge, one->mapping->port, nb_protocol_name(one->mapping->protocol));
 		return;
 	}
-	if (one->traced && one->flow.drop.family)
+	/* what is not in the kernel cannot work, whatever else there is */
+	if (is_not_applied(diagnosis, one))
+		prove(diagnosis, one, "not-applied");
+	else if (one->traced && one->flow.drop.family)
 		blame_rule(diagnosis, one);
+	else if (one->traced && one->flow.translated.family && !is_our_table(&one->flow.translated))
+		blame_translation(diagnosis, one);
 	else if (one->traced && is_refusal(one))
 		blame_socket(diagnosis, one);
 	else if (one->traced)

@@ -15,6 +15,10 @@
 
 #include "diagnose.h"
 
+#ifndef IFLA_BRPORT_LOCKED
+#define IFLA_BRPORT_LOCKED 39
+#endif
+
 #define INGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
 #define EGRESS	TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
 
@@ -22,6 +26,9 @@ struct search {
 	const struct nb_link *bridge;
 	const struct nb_link *device; /* whose filters are read */
 	const char *direction;
+	int port;  /* whose alone counts; 0: any */
+	bool tree; /* the bridge takes part in a spanning tree */
+	bool filters_vlans;
 	struct nb_port_trouble *found;
 };
 
@@ -39,42 +46,72 @@ static void find(struct search *search, const char *code, const char *what, cons
 	snprintf(search->found->mend, sizeof(search->found->mend), "%s", mend);
 }
 
-/* What a bridge says of itself, or of a port of its own. */
-static void read_link_info(struct search *search, const char *name, bool is_bridge,
-			   const struct nlattr *info)
+static void read_bridge(struct search *search, const struct nlattr *data)
 {
-	char what[200], mend[120];
-	struct nlattr *part, *attr;
+	struct nlattr *attr;
 
-	mnl_attr_for_each_nested(part, info) {
-		unsigned int type = mnl_attr_get_type(part);
+	mnl_attr_for_each_nested(attr, data) {
+		unsigned int type = mnl_attr_get_type(attr);
 
-		if (type != (is_bridge ? IFLA_INFO_DATA : IFLA_INFO_SLAVE_DATA))
-			continue;
-		mnl_attr_for_each_nested(attr, part) {
-			type = mnl_attr_get_type(attr);
-			if (mnl_attr_get_payload_len(attr) != 1)
-				continue;
-			if (is_bridge && type == IFLA_BR_VLAN_FILTERING && mnl_attr_get_u8(attr)) {
-				snprintf(what, sizeof(what),
-					 "bridge %s filters VLANs: its ports and itself may be of "
-					 "different ones (bridge vlan show)",
-					 name);
-				snprintf(mend, sizeof(mend),
-					 "ip link set %s type bridge vlan_filtering 0", name);
-				find(search, "isolated-port", what, mend);
-			}
-			if (!is_bridge && type == IFLA_BRPORT_STATE &&
-			    mnl_attr_get_u8(attr) != BR_STATE_FORWARDING) {
-				snprintf(what, sizeof(what),
-					 "port %s of the bridge does not forward (state %u)", name,
-					 mnl_attr_get_u8(attr));
-				snprintf(mend, sizeof(mend), "bridge link set dev %s state 3",
-					 name);
-				find(search, "isolated-port", what, mend);
-			}
+		if (type == IFLA_BR_VLAN_FILTERING && mnl_attr_get_payload_len(attr) == 1)
+			search->filters_vlans = mnl_attr_get_u8(attr);
+		else if (type == IFLA_BR_STP_STATE && mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			search->tree = mnl_attr_get_u32(attr);
+	}
+}
+
+static void blame_state(struct search *search, const char *name, unsigned int state)
+{
+	static const char *const words[] = { "disabled", "listening", "learning", "forwarding",
+					     "blocking" };
+	char what[200], mend[160];
+
+	snprintf(what, sizeof(what), "port %s of the bridge does not forward: it is %s", name,
+		 state < sizeof(words) / sizeof(words[0]) ? words[state] : "in an unknown state");
+	/* what the tree decides nobody else may */
+	if (search->tree)
+		snprintf(mend, sizeof(mend),
+			 "ip link set %s type bridge stp_state 0 && ip link set %s down && "
+			 "ip link set %s up",
+			 search->bridge->name, name, name);
+	else
+		snprintf(mend, sizeof(mend), "bridge link set dev %s state 3", name);
+	find(search, "isolated-port", what, mend);
+}
+
+static void read_port(struct search *search, const char *name, const struct nlattr *data)
+{
+	char what[200], mend[160];
+	struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, data) {
+		unsigned int type = mnl_attr_get_type(attr);
+		unsigned int value = mnl_attr_get_payload_len(attr) == 1 ? mnl_attr_get_u8(attr)
+									 : 0;
+
+		if (type == IFLA_BRPORT_STATE && value != BR_STATE_FORWARDING)
+			blame_state(search, name, value);
+		if (type == IFLA_BRPORT_LOCKED && value) {
+			snprintf(what, sizeof(what),
+				 "port %s of the bridge is locked: it takes nothing of a sender "
+				 "that "
+				 "nobody has allowed",
+				 name);
+			snprintf(mend, sizeof(mend), "bridge link set dev %s locked off", name);
+			find(search, "isolated-port", what, mend);
 		}
 	}
+}
+
+static const struct nlattr *part_of(const struct nlattr *info, unsigned int type)
+{
+	struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, info) {
+		if (mnl_attr_get_type(attr) == type)
+			return attr;
+	}
+	return NULL;
 }
 
 static void read_xdp(struct search *search, const char *name, const struct nlattr *xdp)
@@ -95,7 +132,7 @@ static void read_xdp(struct search *search, const char *name, const struct nlatt
 static int read_link(const struct nlmsghdr *message, void *data)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
-	const struct nlattr *link_info = NULL, *xdp = NULL;
+	const struct nlattr *link_info = NULL, *xdp = NULL, *part;
 	struct search *search = data;
 	const char *name = "";
 	char what[120], mend[80];
@@ -120,15 +157,24 @@ static int read_link(const struct nlmsghdr *message, void *data)
 			break;
 		}
 	}
-	if (master != search->bridge->index && info->ifi_index != search->bridge->index)
+	part = link_info ? part_of(link_info, info->ifi_index == search->bridge->index
+						      ? IFLA_INFO_DATA
+						      : IFLA_INFO_SLAVE_DATA)
+			 : NULL;
+	if (info->ifi_index == search->bridge->index) {
+		if (part)
+			read_bridge(search, part);
+		return 0;
+	}
+	if (master != search->bridge->index || (search->port && info->ifi_index != search->port))
 		return 0;
 	if (!(info->ifi_flags & IFF_UP)) {
 		snprintf(what, sizeof(what), "port %s of the bridge is down", name);
 		snprintf(mend, sizeof(mend), "ip link set %s up", name);
 		find(search, "isolated-port", what, mend);
 	}
-	if (link_info)
-		read_link_info(search, name, info->ifi_index == search->bridge->index, link_info);
+	if (part)
+		read_port(search, name, part);
 	if (xdp)
 		read_xdp(search, name, xdp);
 	return 0;
@@ -216,23 +262,61 @@ static void search_device(struct nb_diagnosis *diagnosis, struct search *search,
 	ask_tc(diagnosis, search, RTM_GETQDISC, 0, read_qdisc);
 }
 
-bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
-			  struct nb_port_trouble *ret)
+static void search_links(struct nb_diagnosis *diagnosis, struct search *search)
 {
-	struct search search = { .bridge = one->link, .found = ret };
 	char buffer[256] = { 0 };
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct ifinfomsg *info;
 
-	memset(ret, 0, sizeof(*ret));
-	search_device(diagnosis, &search, one->link);
-	for (size_t i = 0; i < diagnosis->links->count; i++)
-		if (diagnosis->links->items[i].master == one->link->index)
-			search_device(diagnosis, &search, &diagnosis->links->items[i]);
 	request->nlmsg_type = RTM_GETLINK;
 	request->nlmsg_flags = NLM_F_DUMP;
 	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
 	info->ifi_family = AF_UNSPEC;
-	(void)nb_netlink_ask(diagnosis->nl, NETLINK_ROUTE, request, read_link, &search, NULL);
+	(void)nb_netlink_ask(diagnosis->nl, NETLINK_ROUTE, request, read_link, search, NULL);
+}
+
+static void blame_vlans(struct search *search)
+{
+	char what[200], mend[120];
+
+	if (!search->filters_vlans)
+		return;
+	snprintf(what, sizeof(what),
+		 "bridge %s filters VLANs, and its ports and itself may be of different ones "
+		 "(bridge vlan show)",
+		 search->bridge->name);
+	snprintf(mend, sizeof(mend), "ip link set %s type bridge vlan_filtering 0",
+		 search->bridge->name);
+	find(search, "isolated-port", what, mend);
+}
+
+static void search_ports(struct nb_diagnosis *diagnosis, struct search *search)
+{
+	for (size_t i = 0; i < diagnosis->links->count; i++) {
+		const struct nb_link *link = &diagnosis->links->items[i];
+
+		if (link->master == search->bridge->index &&
+		    (!search->port || link->index == search->port))
+			search_device(diagnosis, search, link);
+	}
+}
+
+bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			  enum nb_port_end first, struct nb_port_trouble *ret)
+{
+	struct search search = { .bridge = one->link, .port = one->port, .found = ret };
+
+	memset(ret, 0, sizeof(*ret));
+	/* the bridge may be told of behind its ports: the second time it is known */
+	search.found = &(struct nb_port_trouble){ .code = "" };
+	search_links(diagnosis, &search);
+	search.found = ret;
+	search_links(diagnosis, &search);
+	if (first == NB_END_OF_BRIDGE)
+		search_device(diagnosis, &search, one->link);
+	search_ports(diagnosis, &search);
+	if (first == NB_END_OF_PORT)
+		search_device(diagnosis, &search, one->link);
+	blame_vlans(&search);
 	return ret->code != NULL;
 }

@@ -16,14 +16,47 @@ static const char *word_address(uint32_t address, char *buffer)
 	return buffer;
 }
 
+/* The rules of policy routing that the answer meets; with none it is a route of the main table. */
+static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		      const struct nb_prefix *network, uint32_t address, struct nb_cause *cause)
+{
+	uint32_t first = network->address & ~(UINT32_MAX >> network->length);
+	struct nb_route_policies policies = { 0 };
+	char text[INET_ADDRSTRLEN];
+	struct nb_route_entry entry;
+	struct nb_error ignored;
+
+	if (nb_route_policies(diagnosis->nl, one->mapping->target.address, address, &policies,
+			      &ignored) == 0 &&
+	    policies.count && policies.first > 0) {
+		snprintf(cause->evidence, sizeof(cause->evidence),
+			 "ip route get %s; of the rules of others (ip rule) it meets %s",
+			 word_address(address, text), policies.text);
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "ip rule add pref %u to %s/%u lookup main", policies.first - 1,
+			 word_address(first, text), network->length);
+		return;
+	}
+	if (nb_route_find(diagnosis->nl, address, &entry, &ignored) == 1 &&
+	    entry.ifindex != one->link->index) {
+		snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s: %s",
+			 word_address(address, text), entry.text);
+		snprintf(cause->mend, sizeof(cause->mend), "ip route del %s", entry.text);
+		if (entry.length >= network->length)
+			return;
+	} else {
+		snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s",
+			 word_address(address, text));
+	}
+	snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/%u dev %s",
+		 word_address(first, text), network->length, one->bridge);
+}
+
 static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		  const struct nb_prefix *network, uint32_t address, const struct nb_route *route)
 {
 	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "routing");
 	char text[INET_ADDRSTRLEN], device[IF_NAMESIZE] = "";
-	struct nb_route_policy policy;
-	struct nb_error ignored;
-	uint32_t first = network->address & ~(UINT32_MAX >> network->length);
 
 	if (!cause)
 		return;
@@ -38,23 +71,15 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			 "answers to %s, a container on %s, are sent through %s", text, one->bridge,
 			 if_indextoname((unsigned int)route->ifindex, device) ? device
 									      : "another device");
-	if (nb_route_foreign_policy(diagnosis->nl, &policy, &ignored) == 1 && policy.priority > 0) {
-		snprintf(cause->evidence, sizeof(cause->evidence),
-			 "ip route get %s; the first rule of somebody's is 'ip rule' %u: %s", text,
-			 policy.priority, policy.text);
-		snprintf(cause->mend, sizeof(cause->mend),
-			 "ip rule add pref %u to %s/%u lookup main",
-			 policy.priority - (policy.priority > 1), word_address(first, text),
-			 network->length);
-		return;
+	word_mend(diagnosis, one, network, address, cause);
+	/* to switch the filter off would not bring the answers to the bridge */
+	for (size_t i = 0; i < diagnosis->causes.count; i++) {
+		struct nb_cause *other = &diagnosis->causes.items[i];
+
+		if (strcmp(other->code, "reverse-path") == 0 &&
+		    strcmp(other->bridge, one->bridge) == 0)
+			memcpy(other->mend, cause->mend, sizeof(other->mend));
 	}
-	snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s", text);
-	if (route->ifindex && network->length < 32)
-		snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/32 dev %s", text,
-			 one->bridge);
-	else
-		snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/%u dev %s",
-			 word_address(first, text), network->length, one->bridge);
 }
 
 static bool leads_elsewhere(struct nb_diagnosis *diagnosis, const struct nb_case *one,
@@ -72,7 +97,6 @@ static void check_bridge(struct nb_diagnosis *diagnosis, const struct nb_case *o
 {
 	struct nb_prefix network;
 	struct nb_error ignored;
-	struct nb_route route;
 
 	if (nb_route_address(diagnosis->nl, one->link->index, &network, &ignored) < 0 ||
 	    !network.address || network.length == 0 || network.length > 30)
@@ -80,12 +104,23 @@ static void check_bridge(struct nb_diagnosis *diagnosis, const struct nb_case *o
 	/* a device that is down has no routes */
 	if (!one->link->up)
 		return;
-	if (one->container_address &&
-	    leads_elsewhere(diagnosis, one, one->container_address, &route))
-		blame(diagnosis, one, &network, one->container_address, &route);
-	else if (!one->container_address &&
-		 leads_elsewhere(diagnosis, one, nb_route_neighbour(&network), &route))
-		blame(diagnosis, one, &network, nb_route_neighbour(&network), &route);
+	if (!nb_blame_way_back(diagnosis, one, one->container_address))
+		(void)nb_blame_way_back(diagnosis, one, nb_route_neighbour(&network));
+}
+
+bool nb_blame_way_back(struct nb_diagnosis *diagnosis, const struct nb_case *one, uint32_t address)
+{
+	struct nb_prefix network;
+	struct nb_error ignored;
+	struct nb_route route;
+
+	if (!address || !leads_elsewhere(diagnosis, one, address, &route) ||
+	    nb_route_address(diagnosis->nl, one->link->index, &network, &ignored) < 0)
+		return false;
+	if (!network.address || network.length > 31)
+		network = (struct nb_prefix){ .address = address, .length = 31 };
+	blame(diagnosis, one, &network, address, &route);
+	return true;
 }
 
 void nb_check_routing(struct nb_diagnosis *diagnosis)

@@ -147,12 +147,32 @@ static void warn_open(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	snprintf(cause->mend, sizeof(cause->mend), "make the service listen on 127.0.0.1 alone");
 }
 
+/* Its queue of connections is full: the kernel drops the first packet of each new one. */
+static void blame_hung(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		       const struct listeners *listeners, const struct nb_listener *listener)
+{
+	struct nb_cause *cause = nb_blame_case(diagnosis, one, "service-hangs");
+	char who[160];
+
+	if (!cause)
+		return;
+	cause->claim = NB_CLAIMS_TO_STOP;
+	word_listener(listeners, listener, who, sizeof(who));
+	snprintf(cause->what, sizeof(cause->what),
+		 "the service on %s takes no connections: %u wait, and there is room for %u", who,
+		 listener->waiting, listener->room);
+	snprintf(cause->evidence, sizeof(cause->evidence),
+		 "ss -ltn: Recv-Q of port %u is greater than Send-Q", listener->port);
+	snprintf(cause->mend, sizeof(cause->mend),
+		 "restart the service, or look what it waits for");
+}
+
 static void check_case(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		       const struct listeners *listeners)
 {
 	uint32_t address = one->mapping->target.address;
 	struct nb_listener_list here = nb_listeners_on(&listeners->list, one->mapping->target.port);
-	const struct nb_listener *bound = NULL, *open = NULL;
+	const struct nb_listener *bound = NULL, *open = NULL, *hung = NULL;
 	bool served = false;
 
 	for (size_t i = 0; i < here.count; i++) {
@@ -160,12 +180,16 @@ static void check_case(struct nb_diagnosis *diagnosis, const struct nb_case *one
 
 		if (nb_listener_serves(listener, address)) {
 			served = true;
+			hung = listener->room && listener->waiting > listener->room ? listener
+										    : hung;
 			open = listener->any ? listener : open;
 		} else if (listener->device && listener->ipv4 &&
 			   (listener->any || listener->bound == address)) {
 			bound = listener;
 		}
 	}
+	if (served && hung)
+		blame_hung(diagnosis, one, listeners, hung);
 	if (served && open)
 		warn_open(diagnosis, one, listeners, open);
 	else if (!served && bound)

@@ -9,6 +9,7 @@
 #include <sys/random.h>
 
 #include "diagnose.h"
+#include "nat-bridge/owner.h"
 
 #define WAIT_MS	     1000
 #define TRACED_MS    900 /* the first packet is enough; one is sent again after a second */
@@ -75,7 +76,12 @@ static bool find_place(struct round *round)
 	struct nb_error error;
 
 	if (first->pid && nb_probe_enter(first->pid, &round->place, &error) == 0) {
-		snprintf(round->from, sizeof(round->from), "container %s", first->container);
+		if (first->container[0])
+			snprintf(round->from, sizeof(round->from), "container %s",
+				 first->container);
+		else
+			snprintf(round->from, sizeof(round->from), "the network of pid %d",
+				 (int)first->pid);
 		return true;
 	}
 	if (nb_probe_join(diagnosis->nl, first->bridge, &round->place, &error) == 0) {
@@ -166,6 +172,25 @@ out:
 	free(round.cases);
 	free(round.probes);
 	free(round.flows);
+}
+
+void nb_find_owners(struct nb_diagnosis *diagnosis)
+{
+	for (size_t i = 0; diagnosis->may_probe && i < diagnosis->case_count; i++) {
+		const struct nb_case *first = &diagnosis->cases[i];
+		struct nb_error ignored;
+		struct nb_owner owner;
+
+		if (!nb_case_is_first(diagnosis, i) ||
+		    nb_owner_find(diagnosis->nl, first->link->index, first->pid, &owner, &ignored) <
+			    0)
+			continue;
+		for (size_t j = i; j < diagnosis->case_count; j++)
+			if (strcmp(diagnosis->cases[j].bridge, first->bridge) == 0) {
+				diagnosis->cases[j].pid = owner.pid;
+				diagnosis->cases[j].port = owner.port;
+			}
+	}
 }
 
 void nb_try_cases(struct nb_diagnosis *diagnosis)

@@ -33,9 +33,13 @@ static int read_container(const cJSON *json, struct nb_engine_container *ret)
 	const cJSON *networks = cJSON_GetObjectItemCaseSensitive(settings, "Networks");
 	const cJSON *config = cJSON_GetObjectItemCaseSensitive(json, "HostConfig");
 	const char *mode = nb_engine_text(config, "NetworkMode");
+	const cJSON *state = cJSON_GetObjectItemCaseSensitive(json, "State");
+	const cJSON *pid = cJSON_GetObjectItemCaseSensitive(state, "Pid");
 	const cJSON *network;
 	int r = 0;
 
+	if (cJSON_IsNumber(pid) && pid->valueint > 0)
+		ret->pid = pid->valueint;
 	if (mode && strncmp(mode, "container:", 10) == 0)
 		snprintf(ret->shares, sizeof(ret->shares), "%.*s", (int)sizeof(ret->shares) - 1,
 			 mode + 10);

@@ -500,6 +500,7 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 {
 	const struct nb_chain *base = place->chain;
 	enum nb_leg leg = NB_LEG_NONE;
+	struct nb_flow_path there = *path;
 	bool answers = ret->answers;
 
 	/* a chain that is jumped to from several: that which the packet passed */
@@ -507,6 +508,11 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 		const struct nb_chain *one = search->sorted[i];
 		enum nb_leg of = find_leg(search, one, path);
 
+		/* a translation before ours, and the ingress of a bridge's port */
+		if (of == NB_LEG_NONE && !answers &&
+		    (one->device[0] ||
+		     (one->hook == NF_INET_PRE_ROUTING && one->family != NFPROTO_BRIDGE)))
+			of = NB_LEG_ARRIVES;
 		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain, MOST_JUMPS) ||
 		    answers != (of == NB_LEG_ANSWERS || of == NB_LEG_LEAVES))
 			continue;
@@ -518,8 +524,10 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 	ret->owned = base->owned;
 	nb_obstacle_at(ret, place);
 	nb_program_of(&search->chains, base, ret->program, sizeof(ret->program));
+	if (base->device[0])
+		memcpy(there.bridge, base->device, sizeof(there.bridge));
 	if (leg != NB_LEG_NONE)
-		nb_obstacle_cure(path, leg, base, search->mark, ret->cure, sizeof(ret->cure));
+		nb_obstacle_cure(&there, leg, base, search->mark, ret->cure, sizeof(ret->cure));
 	else
 		snprintf(ret->cure, sizeof(ret->cure), "make an exception for %s in chain %s %s %s",
 			 path->bridge, nb_family_name(ret->family), ret->table, ret->chain);

@@ -86,6 +86,8 @@ static int collect(const struct nlmsghdr *message, void *data)
 	listener.port = ntohs(diag->id.idiag_sport);
 	listener.inode = diag->idiag_inode;
 	listener.uid = diag->idiag_uid;
+	listener.waiting = diag->idiag_rqueue;
+	listener.room = diag->idiag_wqueue;
 	if (diag->idiag_family == AF_INET)
 		read_ipv4(diag->id.idiag_src, &listener);
 	else

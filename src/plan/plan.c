@@ -453,8 +453,8 @@ static bool is_same(const struct difference *d, const struct nb_element *have,
 	       (d->delete != NB_OP_TARGET_DELETE || same_text(have->comment, want->comment));
 }
 
-static void word_difference(struct planner *p, const struct difference *d,
-			    const struct nb_element *have, const struct nb_element *want)
+static void word_mapping(struct planner *p, const struct difference *d,
+			 const struct nb_element *have, const struct nb_element *want)
 {
 	const struct nb_element *one = want ? want : have;
 	char ours[NB_TARGET_SIZE], theirs[NB_TARGET_SIZE];
@@ -490,6 +490,19 @@ static void word_difference(struct planner *p, const struct difference *d,
 	else
 		find(p, NB_DRIFT_LEFT, one->bridge, "%s has another mark for %s %u/%s", d->set,
 		     one->bridge, one->port, protocol);
+}
+
+static void word_difference(struct planner *p, const struct difference *d,
+			    const struct nb_element *have, const struct nb_element *want)
+{
+	const struct nb_element *one = want ? want : have;
+	size_t before = p->plan->finding_count;
+
+	word_mapping(p, d, have, want);
+	for (size_t i = before; one && i < p->plan->finding_count; i++) {
+		p->plan->findings[i].port = one->port;
+		p->plan->findings[i].protocol = one->protocol;
+	}
 }
 
 static void plan_set(struct planner *p, const struct difference *d, bool deletions)

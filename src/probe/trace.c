@@ -17,7 +17,6 @@
 #include <linux/netfilter/nfnetlink.h>
 #include <linux/netfilter_bridge.h>
 #include <netinet/ip.h>
-#include <netinet/tcp.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,7 +95,8 @@ struct nb_trace {
 	const char *bridge;
 	struct nb_trace_flow *flows;
 	size_t count;
-	struct nb_trace_rule *accepted; /* for each flow the last rule that let it go */
+	struct nb_trace_rule *accepted;	   /* for each flow the last rule that let it go */
+	enum nb_trace_stage (*reached)[2]; /* by request and answer */
 	struct known_id *ids;
 	size_t id_count;
 	bool complete;
@@ -375,6 +375,7 @@ static void end(struct nb_trace *trace)
 	nb_netlink_free(trace->nl);
 	free(trace->ids);
 	free(trace->accepted);
+	free(trace->reached);
 	free(trace);
 }
 
@@ -390,8 +391,9 @@ int nb_trace_begin(const struct nb_link_list *links, const char *bridge,
 		trace->nl = nb_netlink_new();
 		trace->ids = calloc(IDS_KEPT, sizeof(*trace->ids));
 		trace->accepted = calloc(count + 1, sizeof(*trace->accepted));
+		trace->reached = calloc(count + 1, sizeof(*trace->reached));
 	}
-	if (!trace || !trace->nl || !trace->ids || !trace->accepted) {
+	if (!trace || !trace->nl || !trace->ids || !trace->accepted || !trace->reached) {
 		end(trace);
 		return nb_error_set(err, NB_STATUS_FAILED, ENOMEM, "memory", "out of memory");
 	}
@@ -421,8 +423,8 @@ struct headers {
 	bool known;
 	uint8_t protocol;
 	uint16_t source_port, port;
-	uint32_t address;
-	bool reset;
+	uint32_t source, address;
+	bool error; /* it is about another packet, whose ports these are */
 };
 
 static void read_ports(struct headers *headers, const uint8_t *bytes, size_t length)
@@ -448,7 +450,7 @@ static void read_quoted(struct headers *headers, const uint8_t *bytes, size_t le
 	headers->known = inner.known;
 	headers->source_port = inner.port;
 	headers->port = inner.source_port;
-	headers->reset = true;
+	headers->error = true;
 }
 
 static struct headers read_headers(const struct nftnl_trace *message)
@@ -468,6 +470,7 @@ static struct headers read_headers(const struct nftnl_trace *message)
 	if (ip.version != 4)
 		return headers;
 	headers.protocol = ip.protocol;
+	headers.source = ntohl(ip.saddr);
 	headers.address = ntohl(ip.daddr);
 	bytes = nftnl_trace_get_data(message, NFTNL_TRACE_TRANSPORT_HEADER, &length);
 	if (!bytes)
@@ -476,8 +479,6 @@ static struct headers read_headers(const struct nftnl_trace *message)
 		read_quoted(&headers, bytes, length);
 	else
 		read_ports(&headers, bytes, length);
-	if (ip.protocol == IPPROTO_TCP && length >= 14)
-		headers.reset = bytes[13] & TH_RST;
 	return headers;
 }
 
@@ -528,29 +529,35 @@ static bool identify(struct nb_trace *trace, const struct headers *headers, uint
 	return known != NULL;
 }
 
-static void advance(struct nb_trace_flow *flow, enum nb_trace_stage stage)
+static void advance(struct nb_trace *trace, size_t flow, enum nb_trace_stage stage,
+		    enum direction direction)
 {
-	if (stage > flow->stage)
-		flow->stage = stage;
+	enum nb_trace_stage *reached = &trace->reached[flow][direction];
+	struct nb_trace_rule *drop = &trace->flows[flow].drop;
+
+	if (stage <= *reached)
+		return;
+	*reached = stage;
+	/* it came back from the program that it was handed to */
+	if (drop->queued && drop->answer == (direction == ANSWERS))
+		*drop = (struct nb_trace_rule){ 0 };
 }
 
 /* A message of one of our own chains: the packet came so far. */
-static void note_stage(struct nb_trace_flow *flow, uint8_t family, const char *chain,
-		       const struct headers *headers, enum direction direction)
+static void note_stage(struct nb_trace *trace, const struct known_id *whose, uint8_t family,
+		       const char *chain, const struct headers *headers)
 {
-	if (family == NFPROTO_NETDEV) {
-		advance(flow, NB_STAGE_PORT);
-		return;
-	}
+	struct nb_trace_flow *flow = &trace->flows[whose->flow];
+
+	if (family == NFPROTO_NETDEV)
+		advance(trace, whose->flow, NB_STAGE_PORT, whose->direction);
 	for (size_t i = 0; i < CHAIN_COUNT; i++) {
-		if (chains[i].family != family || chains[i].direction != direction ||
+		if (chains[i].family != family || chains[i].direction != whose->direction ||
 		    strcmp(chains[i].name, chain) != 0)
 			continue;
-		advance(flow, chains[i].stage);
-		if (direction == ANSWERS && headers->known && headers->reset)
-			flow->reset = true;
-		if ((chains[i].hook == NF_INET_LOCAL_IN || chains[i].hook == NF_INET_FORWARD) &&
-		    family == NFPROTO_INET && headers->known) {
+		advance(trace, whose->flow, chains[i].stage, whose->direction);
+		if (chains[i].stage >= NB_STAGE_PREROUTED && whose->direction == REQUESTS &&
+		    headers->known) {
 			flow->address = headers->address;
 			flow->port = headers->port;
 		}
@@ -570,6 +577,13 @@ static bool is_drop(const struct nftnl_trace *message)
 		return nftnl_trace_is_set(message, NFTNL_TRACE_POLICY) &&
 		       nftnl_trace_get_u32(message, NFTNL_TRACE_POLICY) == NF_DROP;
 	return is_verdict(message, NF_DROP);
+}
+
+static bool is_queue(const struct nftnl_trace *message)
+{
+	return nftnl_trace_get_u32(message, NFTNL_TRACE_TYPE) == NFT_TRACETYPE_RULE &&
+	       nftnl_trace_is_set(message, NFTNL_TRACE_VERDICT) &&
+	       (nftnl_trace_get_u32(message, NFTNL_TRACE_VERDICT) & NF_VERDICT_MASK) == NF_QUEUE;
 }
 
 static struct nb_trace_rule rule_of(const struct nftnl_trace *message, uint8_t family,
@@ -594,11 +608,15 @@ static void note_translation(struct nb_trace *trace, const struct known_id *whos
 	struct nb_trace_flow *flow = &trace->flows[whose->flow];
 	struct nb_trace_rule *accepted = &trace->accepted[whose->flow];
 
-	if (whose->direction != REQUESTS || headers->reset)
+	if (whose->direction != REQUESTS)
 		return;
-	if (headers->known && !flow->dialled)
+	if (headers->known && !flow->dialled) {
+		flow->source = headers->source;
 		flow->dialled = headers->address;
-	if (headers->known && headers->address != flow->dialled && !flow->translated.family)
+		flow->dialled_port = headers->port;
+	}
+	if (headers->known && !flow->translated.family &&
+	    (headers->address != flow->dialled || headers->port != flow->dialled_port))
 		flow->translated = *accepted;
 	if (is_verdict(message, NF_ACCEPT))
 		*accepted = rule_of(message, family, whose->direction);
@@ -630,10 +648,12 @@ static void read_message(struct nb_trace *trace, const struct nlmsghdr *header)
 	flow = &trace->flows[whose.flow];
 	note_translation(trace, &whose, &headers, message, family);
 	if (strcmp(table, trace->table) == 0)
-		note_stage(flow, family, chain, &headers, whose.direction);
-	else if (is_drop(message) && !flow->drop.family)
-		/* the first says it: what a sender repeats is dropped again */
+		note_stage(trace, &whose, family, chain, &headers);
+	/* the first says it: what a sender repeats is dropped again */
+	else if (!flow->drop.family && (is_drop(message) || is_queue(message))) {
 		flow->drop = rule_of(message, family, whose.direction);
+		flow->drop.queued = is_queue(message);
+	}
 out:
 	nftnl_trace_free(message);
 }
@@ -645,6 +665,13 @@ static void read_messages(struct nb_trace *trace, const char *buffer, ssize_t le
 
 	for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left))
 		read_message(trace, header);
+}
+
+/* An answer to what never came to a socket is a rejection. */
+static void sum_up(struct nb_trace_flow *flow, const enum nb_trace_stage *reached)
+{
+	flow->rejected = reached[ANSWERS] && reached[REQUESTS] < NB_STAGE_DELIVERED;
+	flow->stage = reached[ANSWERS] && !flow->rejected ? reached[ANSWERS] : reached[REQUESTS];
 }
 
 bool nb_trace_end(struct nb_trace *trace)
@@ -662,6 +689,8 @@ bool nb_trace_end(struct nb_trace *trace)
 		else if (length < 0 && errno == ENOBUFS)
 			trace->complete = false;
 	}
+	for (size_t i = 0; i < trace->count; i++)
+		sum_up(&trace->flows[i], trace->reached[i]);
 	complete = trace->complete && buffer;
 	free(buffer);
 	end(trace);

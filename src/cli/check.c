@@ -135,8 +135,7 @@ int nb_command_check(struct nb_run *run)
 	result = findings.count ? NB_STATUS_DRIFT : NB_STATUS_OK;
 	if (r == 0 && nb_wanted_require_bridges(run, &wanted) < 0)
 		result = NB_STATUS_FAILED;
-	status = r < 0 ? nb_print_failure(run)
-		       : nb_print_check(run, findings.items, findings.count, result);
+	status = r < 0 ? nb_print_failure(run) : nb_print_check(run, &findings, result);
 	nb_findings_clear(&findings);
 	nb_wanted_clear(&wanted);
 	return status;

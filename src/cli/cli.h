@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "nat-bridge/engine.h"
+#include "nat-bridge/firewall.h"
 #include "nat-bridge/listen.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/rules.h"
@@ -37,6 +38,8 @@ struct nb_options {
 	bool all;
 	bool all_networks;
 	bool log_accounting;
+	bool rate;
+	bool prometheus;
 	bool fix;
 	const char *report; /* where `doctor` writes one, NULL: nowhere */
 	const char *log; /* where `watch` writes what connects, NULL: nowhere */
@@ -96,6 +99,7 @@ int nb_command_apply(struct nb_run *run);
 int nb_command_check(struct nb_run *run);
 int nb_command_flush(struct nb_run *run);
 int nb_command_complete(struct nb_run *run);
+int nb_command_status(struct nb_run *run);
 int nb_command_watch(struct nb_run *run);
 int nb_command_doctor(struct nb_run *run);
 
@@ -205,10 +209,10 @@ int nb_print_failure(struct nb_run *run);
 int nb_print_version(struct nb_run *run, const char *version);
 int nb_print_help(struct nb_run *run);
 int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_status status);
+/* What is said where there is nothing to show. */
+const char *nb_no_mappings(const struct nb_run *run);
 /* With a status other than OK run->error says why, beside what could be listed. */
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
-int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
-		   enum nb_status status);
 /* How the kernel differs from what the rule files say. */
 struct nb_findings {
 	struct nb_finding *items;
@@ -222,6 +226,7 @@ struct nb_findings {
 struct nb_wanted;
 int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *ret);
 void nb_findings_clear(struct nb_findings *findings);
+int nb_print_check(struct nb_run *run, const struct nb_findings *findings, enum nb_status status);
 
 /* Tell the system's log what was changed, and by whom; of a failure what it left half done. */
 void nb_journal_change(const struct nb_run *run, const struct nb_report *report);
@@ -413,6 +418,13 @@ void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
  */
 void nb_advise_firewalls(struct nb_run *run, const struct nb_element_list *mappings,
 			 const struct nb_link_list *links);
+
+/*
+ * Which firewalls are there, and does each let these mappings (sorted by bridge) through? @ret is
+ * to be zeroed; free with nb_firewall_list_clear(). False: it is not known.
+ */
+bool nb_survey_firewalls(struct nb_run *run, const struct nb_element_list *mappings,
+			 const struct nb_link_list *links, struct nb_firewall_list *ret);
 
 bool nb_mapping_is_expired(const struct nb_mapping *mapping);
 /* Enabled, and not over: it asks for something in the kernel. */

@@ -46,6 +46,17 @@ const struct nb_command nb_commands[] = {
 		.run = nb_command_list,
 	},
 	{
+		.name = "status",
+		.synopsis = "[NETWORK]",
+		.summary = "the whole picture: who listens, who connects, what is in the way",
+		.description =
+			"Each network with its containers, its guard and its mappings; the\n"
+			"firewalls on the way; warnings with their cure. Any user may call it.\n"
+			"It says what only root may see.\n",
+		.lists = { "networks", "firewalls", "drift" },
+		.run = nb_command_status,
+	},
+	{
 		.name = "apply",
 		.synopsis = "",
 		.summary = "make the kernel what the rule files say",

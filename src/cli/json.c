@@ -79,6 +79,21 @@ void nb_json_add_rows(cJSON *object, const char *key, const struct nb_row_list *
 		cJSON_AddItemToArray(array, nb_json_row(&rows->items[i]));
 }
 
+void nb_json_add_findings(cJSON *object, const char *key, const struct nb_findings *findings)
+{
+	cJSON *array = cJSON_AddArrayToObject(object, key);
+
+	for (size_t i = 0; i < findings->count; i++) {
+		const struct nb_finding *finding = &findings->items[i];
+		cJSON *json = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(json, "what", finding->what);
+		nb_json_add_text(json, "network", finding->network);
+		cJSON_AddStringToObject(json, "mend", finding->mend);
+		cJSON_AddItemToArray(array, json);
+	}
+}
+
 void nb_json_add_warnings(cJSON *object, const struct nb_run *run)
 {
 	cJSON *array = cJSON_AddArrayToObject(object, "warnings");

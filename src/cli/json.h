@@ -13,6 +13,7 @@
 void nb_json_add_text(cJSON *object, const char *key, const char *text);
 void nb_json_add_count(cJSON *object, const char *key, bool known, uint64_t count);
 
+struct nb_findings;
 struct nb_row;
 struct nb_row_list;
 struct nb_run;
@@ -20,6 +21,7 @@ struct nb_run;
 /* One mapping, with the keys that it has in every command. */
 cJSON *nb_json_row(const struct nb_row *row);
 void nb_json_add_rows(cJSON *object, const char *key, const struct nb_row_list *rows);
+void nb_json_add_findings(cJSON *object, const char *key, const struct nb_findings *findings);
 void nb_json_add_warnings(cJSON *object, const struct nb_run *run);
 void nb_json_add_error(cJSON *object, const struct nb_error *error);
 /* Print @object, and free it. */

@@ -25,9 +25,11 @@ static int fill_rows(struct nb_run *run, const struct nb_view *view, struct nb_r
 int nb_command_list(struct nb_run *run)
 {
 	struct nb_row_list rows = { 0 };
-	struct nb_view view;
-	int status, r = nb_view_read(run, &view);
+	struct nb_view view = { 0 };
+	int status, r = nb_view_prepare(run);
 
+	if (r == 0)
+		r = nb_view_read(run, &view);
 	if (r == 0)
 		r = fill_rows(run, &view, &rows);
 	status = r < 0 ? nb_print_failure(run) : nb_print_list(run, &rows, view.result);

@@ -354,6 +354,11 @@ static void print_table(const struct nb_row_list *rows)
 	}
 }
 
+const char *nb_no_mappings(const struct nb_run *run)
+{
+	return run->word_count ? "no mappings there" : "no mappings (nat-bridge add NETWORK PORT)";
+}
+
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status)
 {
 	cJSON *object;
@@ -372,17 +377,16 @@ int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_st
 		if (rows->count)
 			print_table(rows);
 		else
-			puts(run->word_count ? "no mappings there"
-					     : "no mappings (nat-bridge add NETWORK PORT)");
+			puts(nb_no_mappings(run));
 	}
 	return nb_print_flush(status);
 }
 
-int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
-		   enum nb_status status)
+int nb_print_check(struct nb_run *run, const struct nb_findings *findings, enum nb_status status)
 {
 	bool failed = status == NB_STATUS_FAILED;
-	cJSON *object, *array;
+	size_t count = findings->count;
+	cJSON *object;
 
 	nb_print_warnings(run);
 	if (failed)
@@ -390,15 +394,7 @@ int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t
 	if (run->options.json) {
 		object = cJSON_CreateObject();
 		cJSON_AddBoolToObject(object, "in_sync", count == 0 && !failed);
-		array = cJSON_AddArrayToObject(object, "drift");
-		for (size_t i = 0; i < count; i++) {
-			cJSON *finding = cJSON_CreateObject();
-
-			cJSON_AddStringToObject(finding, "what", findings[i].what);
-			nb_json_add_text(finding, "network", findings[i].network);
-			cJSON_AddStringToObject(finding, "mend", findings[i].mend);
-			cJSON_AddItemToArray(array, finding);
-		}
+		nb_json_add_findings(object, "drift", findings);
 		nb_json_add_warnings(object, run);
 		if (failed)
 			nb_json_add_error(object, &run->error);
@@ -409,7 +405,8 @@ int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t
 	} else {
 		/* the findings are the answer: --quiet leaves the exit status alone */
 		for (size_t i = 0; !run->options.quiet && i < count; i++)
-			printf("drift: %s (mend: %s)\n", findings[i].what, findings[i].mend);
+			printf("drift: %s (mend: %s)\n", findings->items[i].what,
+			       findings->items[i].mend);
 	}
 	return nb_print_flush(status);
 }

@@ -244,6 +244,7 @@ void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const c
 {
 	size_t column = indent;
 
+	begin_paint(screen, paint);
 	while (*text) {
 		size_t length = strcspn(text, " "), columns;
 		char word[LONGEST_TEXT], shown[LONGEST_TEXT];
@@ -252,21 +253,24 @@ void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const c
 		columns = nb_text_cut(screen, word, SIZE_MAX, shown, sizeof(shown));
 		if (column > indent && screen->width != SIZE_MAX &&
 		    column + 1 + columns > screen->width) {
+			end_paint(screen, paint);
 			fputc('\n', screen->out);
 			if (margin)
 				nb_screen_paint(screen, NB_PAINT_FAINT, margin);
 			fprintf(screen->out, "%*s",
 				(int)(indent - (margin ? nb_text_columns(margin) : 0)), "");
+			begin_paint(screen, paint);
 			column = indent;
 		} else if (column > indent) {
 			fputc(' ', screen->out);
 			column++;
 		}
-		nb_screen_paint(screen, paint, shown);
+		fputs(shown, screen->out);
 		column += columns;
 		text += length;
 		text += strspn(text, " ");
 	}
+	end_paint(screen, paint);
 	fputc('\n', screen->out);
 }
 
@@ -305,7 +309,8 @@ static void measure(const struct nb_table *table, size_t *widths)
 		size_t head = nb_text_columns(table->columns[c].head);
 
 		for (size_t i = 0; i < table->row_count; i++) {
-			size_t columns = nb_text_columns(table->rows[i][c].text);
+			const struct nb_cell *cell = &table->rows[i][c];
+			size_t columns = cell->spills ? 0 : nb_text_columns(cell->text);
 
 			if (columns && columns < head)
 				columns = head;
@@ -351,6 +356,12 @@ void nb_table_fit(const struct nb_screen *screen, struct nb_table *const *tables
 		memcpy(tables[i]->widths, widths, sizeof(widths));
 }
 
+/* To the right end of the table. */
+static size_t width_from(const struct nb_table *table, size_t first)
+{
+	return total_width(table->widths + first, table->column_count - first);
+}
+
 static void print_row(const struct nb_screen *screen, const struct nb_table *table,
 		      const struct nb_cell *cells)
 {
@@ -360,7 +371,9 @@ static void print_row(const struct nb_screen *screen, const struct nb_table *tab
 	for (size_t c = 0; c < table->column_count; c++) {
 		const struct nb_column *column = &table->columns[c];
 		const char *text = cells ? cells[c].text : column->head;
-		size_t width = table->widths[c], columns = nb_text_columns(text);
+		bool spills = cells && cells[c].spills;
+		size_t width = spills ? width_from(table, c) : table->widths[c];
+		size_t columns = nb_text_columns(text);
 
 		if (!width)
 			continue;

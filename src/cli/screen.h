@@ -82,6 +82,7 @@ void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const c
 struct nb_cell {
 	char text[NB_CELL_SIZE]; /* what is longer is cut; use nb_cell_set() */
 	enum nb_paint paint;
+	bool spills; /* it takes the room of the cells to its right, which are empty */
 };
 
 struct nb_column {

@@ -101,12 +101,8 @@ static int choose(struct nb_run *run, struct nb_inventory *inventory)
 
 static int read_view(struct nb_run *run, struct nb_view *view)
 {
-	int visible, r = run->word_count ? nb_resolve_check_word(run, run->words[0]) : 0;
+	int visible, r = as_far_as_allowed(run, nb_run_read_rules(run));
 
-	if (r == 0)
-		r = as_far_as_allowed(run, nb_run_prepare(run, false));
-	if (r == 0)
-		r = as_far_as_allowed(run, nb_run_read_rules(run));
 	if (r == 0)
 		r = nb_warn_invalid_files(run, NULL, NULL, 0);
 	if (r == 0) {
@@ -124,16 +120,23 @@ static int read_view(struct nb_run *run, struct nb_view *view)
 	return r;
 }
 
-int nb_view_read(struct nb_run *run, struct nb_view *ret)
+int nb_view_prepare(struct nb_run *run)
 {
-	int r;
+	int r = 0;
 
-	memset(ret, 0, sizeof(*ret));
 	if (run->word_count > 1)
 		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 				    "%s takes one NETWORK, or none (try: nat-bridge %s --help)",
 				    run->command->name, run->command->name);
-	r = read_view(run, ret);
+	if (run->word_count)
+		r = nb_resolve_check_word(run, run->words[0]);
+	return r < 0 ? r : as_far_as_allowed(run, nb_run_prepare(run, false));
+}
+
+int nb_view_read(struct nb_run *run, struct nb_view *ret)
+{
+	int r = read_view(run, ret);
+
 	if (r < 0)
 		return r;
 	if (ret->visible)

@@ -14,9 +14,12 @@ struct nb_view {
 	enum nb_status result;
 };
 
+/* Check the words, and nb_run_prepare(). Fills run->error on failure. */
+int nb_view_prepare(struct nb_run *run);
 /*
  * Read everything, or with a NETWORK as the command's word what is stored under that name; what
- * this user may not see is left out, with a warning. Fills run->error on failure. Clear it also then.
+ * this user may not see is left out, with a warning. Fills run->error on failure. @ret is
+ * to be zeroed; clear it also then.
  */
 int nb_view_read(struct nb_run *run, struct nb_view *ret);
 const struct nb_link_list *nb_view_links(const struct nb_view *view);

@@ -175,6 +175,10 @@ static void print_table(const struct nb_screen *screen)
 	nb_cell_set(&cells[2], NB_PAINT_NONE, "%d", 1000);
 	cells = nb_table_append(&table);
 	ck_assert_ptr_nonnull(cells);
+	nb_cell_set(&cells[2], NB_PAINT_NONE, "to the end of it");
+	cells[2].spills = true;
+	cells = nb_table_append(&table);
+	ck_assert_ptr_nonnull(cells);
 	nb_cell_set(&cells[0], NB_PAINT_NONE, "a name that is longer");
 	nb_cell_set(&cells[2], NB_PAINT_NONE, "%d", 7);
 	nb_cell_set(&cells[3], NB_PAINT_NONE, "a word too much");
@@ -192,17 +196,20 @@ START_TEST(tables)
 	text = written(narrow, print_table);
 	ck_assert_str_eq(text, "|NAME            N  LAST\n"
 			       "|short        1000\n"
+			       "|              to the end of it\n"
 			       "|a name tha…     7  a word too…\n");
 	free(text);
 	narrow.width = 20;
 	text = written(narrow, print_table);
 	ck_assert_str_eq(text, "|NAME      N  LAST\n"
 			       "|short  1000\n"
+			       "|        to the end…\n"
 			       "|a na…     7  a wor…\n");
 	free(text);
 	text = written(pipe_end, print_table);
 	ck_assert_str_eq(text, "|NAME                      N  LAST\n"
 			       "|short                  1000\n"
+			       "|                        to the end of it\n"
 			       "|a name that is longer     7  a word too much\n");
 	free(text);
 }

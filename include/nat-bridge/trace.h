@@ -41,6 +41,7 @@ struct nb_trace_flow {
 	uint16_t source_port; /* of the probe; host byte order, as all here */
 	/* results */
 	enum nb_trace_stage stage;
+	bool on_bridge; /* it was seen at the bridge's own ingress */
 	struct nb_trace_rule drop;
 	struct nb_trace_rule
 		translated; /* the rule of somebody else that gave it another destination */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/text.h"
 #include "diagnose.h"
 
 static const struct nb_code *find_code(const char *code)
@@ -85,6 +86,13 @@ void nb_cause_list_clear(struct nb_cause_list *list)
 {
 	free(list->items);
 	memset(list, 0, sizeof(*list));
+}
+
+void nb_append_text(char *text, size_t size, const char *more)
+{
+	size_t used = strlen(text);
+
+	nb_copy_line(text + used, size - used, more);
 }
 
 struct nb_cause *nb_blame_host(struct nb_diagnosis *diagnosis, const char *code)

@@ -20,6 +20,9 @@ void nb_try_cases(struct nb_diagnosis *diagnosis);
 /* Say of each case that does not work where its packets ended. */
 void nb_judge_cases(struct nb_diagnosis *diagnosis);
 
+/* Append to a text of @size bytes what there is room for. */
+void nb_append_text(char *text, size_t size, const char *more);
+
 /* Append a cause about the host, about the bridge of a case, or about the case itself. */
 struct nb_cause *nb_blame_host(struct nb_diagnosis *diagnosis, const char *code);
 struct nb_cause *nb_blame_bridge(struct nb_diagnosis *diagnosis, const struct nb_case *one,

@@ -76,6 +76,28 @@ struct nb_cause *nb_blame_obstacle(struct nb_diagnosis *diagnosis, const struct 
 	return cause;
 }
 
+/* What is not tracked one way is mended only if it is tracked both ways. */
+static bool add_to_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			const struct nb_obstacle *obstacle)
+{
+	char line[NB_OBSTACLE_CURE + 8];
+
+	if (!one || obstacle->kind != NB_OBSTACLE_UNTRACKS)
+		return false;
+	for (size_t i = 0; i < diagnosis->causes.count; i++) {
+		struct nb_cause *cause = &diagnosis->causes.items[i];
+
+		if (strcmp(cause->code, "untracked") != 0 ||
+		    strcmp(cause->bridge, one->bridge) != 0 || cause->port != one->mapping->port ||
+		    cause->protocol != one->mapping->protocol)
+			continue;
+		snprintf(line, sizeof(line), " && %s", obstacle->cure);
+		nb_append_text(cause->mend, sizeof(cause->mend), line);
+		return true;
+	}
+	return false;
+}
+
 void nb_check_firewalls(struct nb_diagnosis *diagnosis)
 {
 	struct nb_flow_path *paths = calloc(diagnosis->case_count + 1, sizeof(*paths));
@@ -92,9 +114,12 @@ void nb_check_firewalls(struct nb_diagnosis *diagnosis)
 			paths[count++] = nb_case_path(&diagnosis->cases[i]);
 	if (nb_firewall_find(diagnosis->nl, diagnosis->mark, paths, count, &found, &ignored) < 0)
 		diagnosis->no_memory = true;
-	for (size_t i = 0; i < found.count; i++)
-		nb_blame_obstacle(diagnosis, nb_case_of_path(diagnosis, &found.items[i].path),
-				  &found.items[i]);
+	for (size_t i = 0; i < found.count; i++) {
+		const struct nb_case *one = nb_case_of_path(diagnosis, &found.items[i].path);
+
+		if (!add_to_mend(diagnosis, one, &found.items[i]))
+			nb_blame_obstacle(diagnosis, one, &found.items[i]);
+	}
 	nb_obstacle_list_clear(&found);
 	free(paths);
 }

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "../model/text.h"
 #include "diagnose.h"
 #include "firewalls.h"
 #include "nat-bridge/route.h"
@@ -39,7 +38,7 @@ static const char *word_stage(const struct nb_trace_flow *flow)
 	case NB_STAGE_ARRIVED:
 		return "it vanished in prerouting, by no rule of nf_tables";
 	case NB_STAGE_PREROUTED:
-		return "it passed prerouting, and the kernel did not route it to itself";
+		return "it passed prerouting, and did not come to input";
 	case NB_STAGE_FORWARDED:
 		return "it was sent on to somebody else";
 	case NB_STAGE_ENTERED:
@@ -85,13 +84,6 @@ static struct nb_cause *find(struct nb_diagnosis *diagnosis, const struct nb_cas
 	return NULL;
 }
 
-static void append(char *text, size_t size, const char *more)
-{
-	size_t used = strlen(text);
-
-	nb_copy_line(text + used, size - used, more);
-}
-
 /* What was read is what the probe met. */
 static bool prove(struct nb_diagnosis *diagnosis, const struct nb_case *one, const char *code)
 {
@@ -105,8 +97,8 @@ static bool prove(struct nb_diagnosis *diagnosis, const struct nb_case *one, con
 	cause->proven = true;
 	add_evidence(&seen, one);
 	if (cause->evidence[0])
-		append(cause->evidence, sizeof(cause->evidence), "; ");
-	append(cause->evidence, sizeof(cause->evidence), seen.evidence);
+		nb_append_text(cause->evidence, sizeof(cause->evidence), "; ");
+	nb_append_text(cause->evidence, sizeof(cause->evidence), seen.evidence);
 	return true;
 }
 
@@ -238,6 +230,9 @@ static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	if (enters(one) && find(diagnosis, one, "mark") &&
 	    find(diagnosis, one, "mark")->claim == NB_CLAIMS_TO_STOP) {
 		prove(diagnosis, one, "mark");
+		if (lacks_opener(diagnosis))
+			nb_append_text(find(diagnosis, one, "mark")->mend, NB_CAUSE_TEXT,
+				       " && nat-bridge apply");
 		return;
 	}
 	strcpy(obstacle.table, drop->table);
@@ -257,27 +252,28 @@ static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 		cause->ours = true;
 	}
 	if (drop->queued)
-		append(cause->what, sizeof(cause->what),
-		       ": it hands them to a queue of a program, and none gives them back");
+		nb_append_text(cause->what, sizeof(cause->what),
+			       ": it hands them to a queue of a program, and none gives them back");
 	if (obstacle.program[0])
 		snprintf(made_by, sizeof(made_by), "; made by %s, most likely", obstacle.program);
 	add_evidence(cause, one);
-	append(cause->evidence, sizeof(cause->evidence), made_by);
+	nb_append_text(cause->evidence, sizeof(cause->evidence), made_by);
 }
 
 /* --- Nothing was seen: by elimination --- */
 
-static void blame_port(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+static bool blame_port(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
 	enum nb_port_end end = one->flow.stage == NB_STAGE_NONE ? NB_END_OF_PORT : NB_END_OF_BRIDGE;
 	struct nb_port_trouble trouble;
 	char what[NB_CAUSE_TEXT];
 
-	if (nb_find_port_trouble(diagnosis, one, end, &trouble)) {
-		snprintf(what, sizeof(what), "%s; nothing else was found where the packets vanish",
-			 trouble.what);
-		eliminate(diagnosis, one, trouble.code, what, trouble.mend);
-	}
+	if (!nb_find_port_trouble(diagnosis, one, end, &trouble))
+		return false;
+	snprintf(what, sizeof(what), "%s; nothing else was found where the packets vanish",
+		 trouble.what);
+	eliminate(diagnosis, one, trouble.code, what, trouble.mend);
+	return true;
 }
 
 static void blame_legacy(struct nb_diagnosis *diagnosis, const struct nb_case *one)
@@ -293,6 +289,9 @@ static void blame_legacy(struct nb_diagnosis *diagnosis, const struct nb_case *o
 static void blame_routing(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
 	if (one->link->route_localnet == 0 && prove(diagnosis, one, "route-localnet"))
+		return;
+	/* with bridge-nf-call-iptables prerouting comes before the bridge itself */
+	if (!one->flow.on_bridge && blame_port(diagnosis, one))
 		return;
 	blame_source(diagnosis, one);
 }
@@ -327,8 +326,8 @@ static void blame_translation(struct nb_diagnosis *diagnosis, const struct nb_ca
 	cause->proven = true;
 	snprintf(cause->mend, sizeof(cause->mend), "%s", obstacle.cure);
 	if (obstacle.program[0]) {
-		append(cause->evidence, sizeof(cause->evidence), "; made by ");
-		append(cause->evidence, sizeof(cause->evidence), obstacle.program);
+		nb_append_text(cause->evidence, sizeof(cause->evidence), "; made by ");
+		nb_append_text(cause->evidence, sizeof(cause->evidence), obstacle.program);
 	}
 }
 
@@ -345,8 +344,9 @@ static void blame_socket(struct nb_diagnosis *diagnosis, const struct nb_case *o
 
 	if (!is_translated(one))
 		blame_translation(diagnosis, one);
-	else
-		(void)prove_any(diagnosis, one, codes);
+	else if (!prove_any(diagnosis, one, codes) &&
+		 nb_blame_way_back(diagnosis, one, one->flow.source))
+		prove(diagnosis, one, "routing");
 }
 
 static void blame_stage(struct nb_diagnosis *diagnosis, const struct nb_case *one)
@@ -356,7 +356,7 @@ static void blame_stage(struct nb_diagnosis *diagnosis, const struct nb_case *on
 	case NB_STAGE_PORT:
 	case NB_STAGE_UP:
 	case NB_STAGE_POSTROUTED:
-		blame_port(diagnosis, one);
+		(void)blame_port(diagnosis, one);
 		return;
 	case NB_STAGE_ARRIVED:
 		if (prove(diagnosis, one, "conntrack-full"))

@@ -57,11 +57,17 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 {
 	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "routing");
 	char text[INET_ADDRSTRLEN], device[IF_NAMESIZE] = "";
+	struct nb_error ignored;
+	struct nb_route other;
 
 	if (!cause)
 		return;
 	cause->claim = NB_CLAIMS_TO_STOP;
 	word_address(address, text);
+	/* a way that a packet from 127.0.0.0/8 may not take is none for it, and has a name all the same */
+	if (route->ifindex == 0 && nb_route_lookup(diagnosis->nl, address, &other, &ignored) == 0 &&
+	    other.ifindex != one->link->index)
+		route = &other;
 	if (route->ifindex == 0)
 		snprintf(cause->what, sizeof(cause->what),
 			 "the host has no way to %s, a container on %s: answers cannot be sent",
@@ -74,11 +80,11 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	word_mend(diagnosis, one, network, address, cause);
 	/* to switch the filter off would not bring the answers to the bridge */
 	for (size_t i = 0; i < diagnosis->causes.count; i++) {
-		struct nb_cause *other = &diagnosis->causes.items[i];
+		struct nb_cause *refused = &diagnosis->causes.items[i];
 
-		if (strcmp(other->code, "reverse-path") == 0 &&
-		    strcmp(other->bridge, one->bridge) == 0)
-			memcpy(other->mend, cause->mend, sizeof(other->mend));
+		if (strcmp(refused->code, "reverse-path") == 0 &&
+		    strcmp(refused->bridge, one->bridge) == 0)
+			memcpy(refused->mend, cause->mend, sizeof(refused->mend));
 	}
 }
 

@@ -156,10 +156,11 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 static enum nb_leg find_leg(const struct search *search, const struct nb_chain *chain,
 			    const struct nb_flow_path *path)
 {
-	if (chain->device[0]) /* the ingress of one device */
-		return chain->hook != NF_INET_LOCAL_IN && strcmp(chain->device, path->bridge) == 0
-			       ? NB_LEG_ARRIVES
-			       : NB_LEG_NONE;
+	if (chain->device[0]) { /* the ingress of one device */
+		if (chain->hook == NF_INET_LOCAL_IN || strcmp(chain->device, path->bridge) != 0)
+			return NB_LEG_NONE;
+		return search->bridge_nf ? NB_LEG_TRANSLATED : NB_LEG_ARRIVES;
+	}
 	if (chain->family == NFPROTO_NETDEV)
 		return NB_LEG_NONE;
 	switch (chain->hook) {

@@ -316,7 +316,10 @@ static void put_devices(struct batch *batch, const struct nb_link_list *links)
 
 		if (link != bridge && link->master != bridge->index)
 			continue;
-		snprintf(name, sizeof(name), "first%d", link->index);
+		if (link == bridge)
+			strcpy(name, "bridge");
+		else
+			snprintf(name, sizeof(name), "port%d", link->index);
 		put_chain(batch, NFPROTO_NETDEV, name, NF_NETDEV_INGRESS, FIRST, link->name);
 		put_rules(batch, NFPROTO_NETDEV, name, REQUESTS);
 		devices++;
@@ -549,6 +552,8 @@ static void note_stage(struct nb_trace *trace, const struct known_id *whose, uin
 {
 	struct nb_trace_flow *flow = &trace->flows[whose->flow];
 
+	if (family == NFPROTO_NETDEV && strcmp(chain, "bridge") == 0)
+		flow->on_bridge = true;
 	if (family == NFPROTO_NETDEV)
 		advance(trace, whose->flow, NB_STAGE_PORT, whose->direction);
 	for (size_t i = 0; i < CHAIN_COUNT; i++) {

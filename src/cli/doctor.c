@@ -18,14 +18,16 @@ static void examination_clear(struct nb_examination *examination)
 	memset(examination, 0, sizeof(*examination));
 }
 
-/* nb_view_read() takes the words for those of `list`. */
+/* The view takes the words for those of `list`. */
 static int read_view(struct nb_run *run, struct nb_view *ret)
 {
 	size_t words = run->word_count;
 	int r;
 
 	run->word_count = 0;
-	r = nb_view_read(run, ret);
+	r = nb_view_prepare(run);
+	if (r == 0)
+		r = nb_view_read(run, ret);
 	run->word_count = words;
 	return r;
 }

@@ -37,6 +37,15 @@ static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			 word_address(first, text), network->length);
 		return;
 	}
+	/* a container that has an address of elsewhere: the way to all others there stays */
+	if ((address ^ network->address) & ~(UINT32_MAX >> network->length)) {
+		snprintf(cause->evidence, sizeof(cause->evidence),
+			 "it sends from %s, which is not of the bridge's network",
+			 word_address(address, text));
+		snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/32 dev %s", text,
+			 one->bridge);
+		return;
+	}
 	if (nb_route_find(diagnosis->nl, address, &entry, &ignored) == 1 &&
 	    entry.ifindex != one->link->index) {
 		snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s: %s",

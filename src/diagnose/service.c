@@ -47,13 +47,12 @@ static const char *word_listener(const struct listeners *listeners,
 {
 	const struct nb_holder *holder = nb_holder_find(listeners->holders, listeners->holder_count,
 							listener->inode);
-	const char *address = strcmp(listener->address, "*") == 0 ? "0.0.0.0" : listener->address;
 
 	if (holder && holder->pid)
-		snprintf(buffer, size, "%s:%u (%s, pid %d)", address, listener->port, holder->name,
-			 (int)holder->pid);
+		snprintf(buffer, size, "%s:%u (%s, pid %d)", listener->address, listener->port,
+			 holder->name, (int)holder->pid);
 	else
-		snprintf(buffer, size, "%s:%u", address, listener->port);
+		snprintf(buffer, size, "%s:%u", listener->address, listener->port);
 	return buffer;
 }
 

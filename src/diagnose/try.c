@@ -13,7 +13,8 @@
 
 #define WAIT_MS	     1000
 #define TRACED_MS    900 /* the first packet is enough; one is sent again after a second */
-#define MOST_TRACED  32	 /* at once, on one bridge */
+#define AT_ONCE	     50
+#define MOST_TRACED  32 /* at once, on one bridge */
 #define FIRST_PORT   20000
 #define PORTS_TO_USE 12000 /* below the ephemeral ones */
 
@@ -143,6 +144,24 @@ static void trace(struct round *round)
 	take_results(round, true);
 }
 
+/* Not more at once than the queue of a usual service takes; where nothing gets through, all. */
+static int run_all(struct round *round, struct nb_error *err)
+{
+	size_t done = 0, many = AT_ONCE;
+	int r = 0;
+
+	while (r == 0 && done < round->count) {
+		size_t count = round->count - done < many ? round->count - done : many, lost = 0;
+
+		r = nb_probe_run(round->place, &round->probes[done], count, WAIT_MS, err);
+		for (size_t i = done; i < done + count; i++)
+			lost += round->probes[i].result == NB_PROBE_TIMED_OUT;
+		many = lost == count ? round->count : AT_ONCE;
+		done += count;
+	}
+	return r;
+}
+
 static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)
 {
 	struct round round = {
@@ -161,7 +180,7 @@ static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)
 	fill(&round, NULL, SIZE_MAX);
 	if (round.count == 0 || !find_place(&round))
 		goto out;
-	if (nb_probe_run(round.place, round.probes, round.count, WAIT_MS, &error) < 0) {
+	if (run_all(&round, &error) < 0) {
 		nb_warn(diagnosis->warnings, "%s was not tried: %s", first->bridge, error.message);
 	} else {
 		take_results(&round, false);

@@ -28,6 +28,9 @@ static const char *word_try(const struct nb_case *one, char *buffer, size_t size
 /* Where it was seen last, as the end of a sentence. */
 static const char *word_stage(const struct nb_trace_flow *flow)
 {
+	if (flow->drop.family)
+		return flow->drop.answer ? "the host answered, and its trace ends at that rule"
+					 : "its trace ends at that rule";
 	switch (flow->stage) {
 	case NB_STAGE_NONE:
 		return "nothing of it was seen at the bridge";
@@ -147,7 +150,7 @@ static void blame_source(struct nb_diagnosis *diagnosis, const struct nb_case *o
 	cause = eliminate(diagnosis, one, "reverse-path",
 			  "the kernel takes the packets for martians, or its reverse path filter "
 			  "refuses them",
-			  "sysctl -w net.ipv4.conf.all.log_martians=1 lets the kernel log why");
+			  "let the kernel log why: sysctl -w net.ipv4.conf.all.log_martians=1");
 	if (cause)
 		cause->proven = true;
 }

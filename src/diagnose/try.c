@@ -14,6 +14,7 @@
 #define WAIT_MS	     1000
 #define TRACED_MS    900 /* the first packet is enough; one is sent again after a second */
 #define AT_ONCE	     50
+#define FEW_AT_ONCE  8
 #define MOST_TRACED  32 /* at once, on one bridge */
 #define FIRST_PORT   20000
 #define PORTS_TO_USE 12000 /* below the ephemeral ones */
@@ -145,9 +146,9 @@ static void trace(struct round *round)
 }
 
 /* Not more at once than the queue of a usual service takes; where nothing gets through, all. */
-static int run_all(struct round *round, struct nb_error *err)
+static int run_all(struct round *round, size_t at_once, struct nb_error *err)
 {
-	size_t done = 0, many = AT_ONCE;
+	size_t done = 0, many = at_once;
 	int r = 0;
 
 	while (r == 0 && done < round->count) {
@@ -156,10 +157,26 @@ static int run_all(struct round *round, struct nb_error *err)
 		r = nb_probe_run(round->place, &round->probes[done], count, WAIT_MS, err);
 		for (size_t i = done; i < done + count; i++)
 			lost += round->probes[i].result == NB_PROBE_TIMED_OUT;
-		many = lost == count ? round->count : AT_ONCE;
+		many = lost == count ? round->count : at_once;
 		done += count;
 	}
 	return r;
+}
+
+static bool is_lost(const struct nb_case *one)
+{
+	return one->tried && one->result == NB_PROBE_TIMED_OUT;
+}
+
+/* Where most get through, the others may have met a full queue. */
+static void try_again(struct round *round)
+{
+	size_t tried = round->count;
+	struct nb_error ignored;
+
+	fill(round, is_lost, SIZE_MAX);
+	if (round->count && round->count < tried && run_all(round, FEW_AT_ONCE, &ignored) == 0)
+		take_results(round, false);
 }
 
 static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)
@@ -180,10 +197,11 @@ static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)
 	fill(&round, NULL, SIZE_MAX);
 	if (round.count == 0 || !find_place(&round))
 		goto out;
-	if (run_all(&round, &error) < 0) {
+	if (run_all(&round, AT_ONCE, &error) < 0) {
 		nb_warn(diagnosis->warnings, "%s was not tried: %s", first->bridge, error.message);
 	} else {
 		take_results(&round, false);
+		try_again(&round);
 		trace(&round);
 	}
 	nb_probe_leave(round.place);

@@ -111,11 +111,11 @@ struct nb_firewall_list {
 
 /*
  * Which chains are there, and does each let the packets through, as the rules are now? @paths
- * as for nb_firewall_advise(). Returns 0 or a negative errno with @err worded. @ret is zeroed
- * first; free with nb_firewall_list_clear(), also after a failure.
+ * as for nb_firewall_advise(). Returns 0 or a negative errno (-EAGAIN: they changed meanwhile, ask
+ * again). @ret is zeroed first; free with nb_firewall_list_clear(), also after a failure.
  */
 int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
-			 size_t count, struct nb_firewall_list *ret, struct nb_error *err);
+			 size_t count, struct nb_firewall_list *ret);
 void nb_firewall_list_clear(struct nb_firewall_list *list);
 
 #endif

@@ -84,7 +84,7 @@ struct nb_command {
 	bool hidden; /* for shells alone: not in the help */
 	/* what its JSON says of a failure: this is false ("changed": as it was), these are empty */
 	const char *truth;
-	const char *lists[3];
+	const char *lists[4];		/* ends with NULL */
 	int (*run)(struct nb_run *run); /* returns an enum nb_status */
 };
 

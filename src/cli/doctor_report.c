@@ -69,14 +69,12 @@ static void add_firewalls(cJSON *object, struct nb_run *run,
 	struct nb_flow_path *paths = calloc(diagnosis->case_count + 1, sizeof(*paths));
 	cJSON *array = cJSON_AddArrayToObject(object, "firewalls");
 	struct nb_firewall_list list = { 0 };
-	struct nb_error ignored;
 	size_t count = 0;
 
 	for (size_t i = 0; paths && i < diagnosis->case_count; i++)
 		if (diagnosis->cases[i].link)
 			paths[count++] = nb_case_path(&diagnosis->cases[i]);
-	if (paths &&
-	    nb_firewall_overview(run->nl, run->config.mark, paths, count, &list, &ignored) == 0)
+	if (paths && nb_firewall_overview(run->nl, run->config.mark, paths, count, &list) == 0)
 		for (size_t i = 0; i < list.count; i++) {
 			const struct nb_firewall_chain *chain = &list.items[i];
 			cJSON *one = cJSON_CreateObject();

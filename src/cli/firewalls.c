@@ -57,12 +57,11 @@ bool nb_survey_firewalls(struct nb_run *run, const struct nb_element_list *mappi
 {
 	size_t count;
 	struct nb_flow_path *paths = make_paths(mappings, links, &count);
-	struct nb_error ignored;
 	int r = paths ? -EAGAIN : -ENOMEM;
 
 	for (int i = 0; r == -EAGAIN && i < TRIES; i++) {
 		nb_firewall_list_clear(ret);
-		r = nb_firewall_overview(run->nl, run->config.mark, paths, count, ret, &ignored);
+		r = nb_firewall_overview(run->nl, run->config.mark, paths, count, ret);
 	}
 	free(paths);
 	return r == 0;

@@ -62,7 +62,8 @@ void nb_screen_open(struct nb_screen *screen, FILE *out)
 	int fd = fileno(out);
 
 	*screen = (struct nb_screen){ .out = out, .terminal = fd >= 0 && isatty(fd) };
-	screen->colour = screen->terminal && !is_set("NO_COLOR") && term && strcmp(term, "dumb");
+	screen->colour = screen->terminal && !is_set("NO_COLOR") && term &&
+			 strcmp(term, "dumb") != 0;
 	screen->utf8 = screen->terminal && has_utf8_locale();
 	screen->width = find_width(fd, screen->terminal);
 }
@@ -372,6 +373,7 @@ static void print_row(const struct nb_screen *screen, const struct nb_table *tab
 		const struct nb_column *column = &table->columns[c];
 		const char *text = cells ? cells[c].text : column->head;
 		bool spills = cells && cells[c].spills;
+		bool right = column->right && !spills;
 		size_t width = spills ? width_from(table, c) : table->widths[c];
 		size_t columns = nb_text_columns(text);
 
@@ -382,11 +384,11 @@ static void print_row(const struct nb_screen *screen, const struct nb_table *tab
 		columns = columns > width ? width : columns;
 		/* nothing is printed behind the last text of a line */
 		if (columns) {
-			fprintf(screen->out, "%*s",
-				(int)(blanks + (column->right ? width - columns : 0)), "");
+			fprintf(screen->out, "%*s", (int)(blanks + (right ? width - columns : 0)),
+				"");
 			nb_screen_cell(screen, cells ? cells[c].paint : NB_PAINT_FAINT, false, text,
 				       columns);
-			blanks = column->right ? 0 : width - columns;
+			blanks = right ? 0 : width - columns;
 		} else {
 			blanks += width;
 		}

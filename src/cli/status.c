@@ -72,7 +72,8 @@ static void judge_listeners(const struct nb_picture *picture, struct nb_status_m
 		const struct nb_listener *listener = &mapping->listeners.items[i];
 
 		/* open to the LAN, whether the mapping's packets get there or not */
-		mapping->open |= listener->any && !listener->device;
+		if (listener->any && !listener->device && !mapping->open)
+			mapping->open = listener;
 		if (nb_listener_serves(listener, address))
 			mapping->serving = NB_SERVES_YES;
 		device |= listener->device && listener->ipv4 &&

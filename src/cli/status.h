@@ -33,7 +33,8 @@ struct nb_status_mapping {
 	struct nb_row row;
 	struct nb_listener_list listeners; /* on the target's port; a part of the picture's */
 	enum nb_serving serving;
-	bool open;	      /* it listens on every address: reachable without a mapping, too */
+	/* one that listens on every address, so is reachable without a mapping, too; or NULL */
+	const struct nb_listener *open;
 	uint64_t connections; /* since the mapping was made, if row.counted */
 	struct nb_rate rate;
 };

@@ -32,7 +32,7 @@ static cJSON *mapping_to_json(const struct nb_picture *picture,
 	if (mapping->serving == NB_SERVES_UNKNOWN)
 		cJSON_AddNullToObject(object, "open");
 	else
-		cJSON_AddBoolToObject(object, "open", mapping->open);
+		cJSON_AddBoolToObject(object, "open", mapping->open != NULL);
 	if (mapping->rate.known) {
 		rate = cJSON_AddObjectToObject(object, "rate");
 		cJSON_AddNumberToObject(rate, "packets", mapping->rate.packets);

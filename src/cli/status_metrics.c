@@ -68,7 +68,7 @@ static bool get_served(const struct nb_status_mapping *mapping, uint64_t *ret)
 
 static bool get_open(const struct nb_status_mapping *mapping, uint64_t *ret)
 {
-	*ret = mapping->open;
+	*ret = mapping->open != NULL;
 	return mapping->serving != NB_SERVES_UNKNOWN;
 }
 

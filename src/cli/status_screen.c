@@ -68,18 +68,6 @@ static const struct nb_listener *find_listener(const struct nb_status_mapping *m
 	return mapping->listeners.count ? mapping->listeners.items : NULL;
 }
 
-/* How one writes the address that leaves it open: "0.0.0.0". */
-static const char *open_address(const struct nb_status_mapping *mapping)
-{
-	for (size_t i = 0; i < mapping->listeners.count; i++) {
-		const struct nb_listener *listener = &mapping->listeners.items[i];
-
-		if (listener->any && !listener->device)
-			return listener->ipv4 ? "0.0.0.0" : "[::]";
-	}
-	return "";
-}
-
 static const char *bound_device(const struct nb_picture *picture,
 				const struct nb_status_mapping *mapping)
 {
@@ -97,6 +85,7 @@ static void fill_served(const struct nb_picture *picture, const struct nb_status
 			struct nb_cell *cell, struct nb_cell *more)
 {
 	const struct nb_listener *listener = find_listener(mapping);
+	const char *address = listener ? listener->address : "";
 	char name[NB_PROCESS_NAME_SIZE + 32] = "";
 
 	if (listener)
@@ -109,7 +98,7 @@ static void fill_served(const struct nb_picture *picture, const struct nb_status
 		nb_cell_set(cell, NB_PAINT_BAD, "nothing");
 		return;
 	case NB_SERVES_ELSEWHERE:
-		nb_cell_set(cell, NB_PAINT_BAD, "only %s", listener->address);
+		nb_cell_set(cell, NB_PAINT_BAD, "only %s", address);
 		nb_cell_set(more, NB_PAINT_FAINT, "%s", name);
 		return;
 	case NB_SERVES_DEVICE:
@@ -120,7 +109,8 @@ static void fill_served(const struct nb_picture *picture, const struct nb_status
 	case NB_SERVES_YES:
 		nb_cell_set(cell, NB_PAINT_NONE, "%s", name);
 		if (mapping->open)
-			nb_cell_set(more, NB_PAINT_WARN, "also on %s", open_address(mapping));
+			nb_cell_set(more, NB_PAINT_WARN, "also on %s",
+				    mapping->open->ipv4 ? "0.0.0.0" : "[::]");
 	}
 }
 
@@ -343,7 +333,7 @@ static void fill_passage(const struct nb_firewall_chain *chain, struct nb_cell *
 	case NB_PASSES_UNSEEN:
 	case NB_PASSES:
 		nb_cell_set(cell, NB_PAINT_GOOD, "%s",
-			    chain->opener ? "lets us through, by our rule" : "lets us through");
+			    chain->opener ? "passes, by our rule" : "passes");
 		break;
 	case NB_PASSES_PERHAPS:
 		nb_cell_set(cell, NB_PAINT_WARN, "may drop our packets");

@@ -705,27 +705,38 @@ static int list_chain(const struct search *search, const struct nb_chain *chain,
 	return added->table && added->chain ? 0 : -ENOMEM;
 }
 
-int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
-			 size_t count, struct nb_firewall_list *ret, struct nb_error *err)
+static int survey(struct search *search, const struct nb_flow_path *paths, size_t count,
+		  struct nb_firewall_list *ret)
 {
-	struct search search = { .nl = nl, .mark = mark };
-	int r = count ? read_firewalls(&search, err) : 0;
-	enum nb_passage *passages = calloc(search.sorted_count + 1, sizeof(*passages));
+	enum nb_passage *passages = calloc(search->sorted_count + 1, sizeof(*passages));
 	size_t walked = 0, same;
+	int r = 0;
 
-	memset(ret, 0, sizeof(*ret));
-	if (r == 0 && !passages)
-		r = nb_error_set(err, NB_STATUS_FAILED, ENOMEM, "memory", "out of memory");
+	if (!passages)
+		return -ENOMEM;
 	for (size_t i = 0; r == 0 && i < count; i += same) {
 		for (same = 1; i + same < count; same++)
 			if (strcmp(paths[i].bridge, paths[i + same].bridge) != 0)
 				break;
-		r = survey_bridge(&search, &paths[i], same, &walked, passages);
+		r = survey_bridge(search, &paths[i], same, &walked, passages);
 	}
-	for (size_t i = 0; r == 0 && i < search.sorted_count; i++)
+	for (size_t i = 0; r == 0 && i < search->sorted_count; i++)
 		if (passages[i] != NB_PASSES_UNSEEN)
-			r = list_chain(&search, search.sorted[i], passages[i], ret);
+			r = list_chain(search, search->sorted[i], passages[i], ret);
 	free(passages);
+	return r;
+}
+
+int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+			 size_t count, struct nb_firewall_list *ret)
+{
+	struct search search = { .nl = nl, .mark = mark };
+	struct nb_error ignored;
+	int r = count ? read_firewalls(&search, &ignored) : 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0)
+		r = survey(&search, paths, count, ret);
 	close_firewalls(&search);
 	return r;
 }

@@ -196,20 +196,20 @@ START_TEST(tables)
 	text = written(narrow, print_table);
 	ck_assert_str_eq(text, "|NAME            N  LAST\n"
 			       "|short        1000\n"
-			       "|              to the end of it\n"
+			       "|             to the end of it\n"
 			       "|a name tha…     7  a word too…\n");
 	free(text);
 	narrow.width = 20;
 	text = written(narrow, print_table);
 	ck_assert_str_eq(text, "|NAME      N  LAST\n"
 			       "|short  1000\n"
-			       "|        to the end…\n"
+			       "|       to the end …\n"
 			       "|a na…     7  a wor…\n");
 	free(text);
 	text = written(pipe_end, print_table);
 	ck_assert_str_eq(text, "|NAME                      N  LAST\n"
 			       "|short                  1000\n"
-			       "|                        to the end of it\n"
+			       "|                       to the end of it\n"
 			       "|a name that is longer     7  a word too much\n");
 	free(text);
 }

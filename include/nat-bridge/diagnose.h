@@ -84,7 +84,8 @@ struct nb_case {
 	enum nb_probe_result result;
 	bool traced;
 	struct nb_trace_flow flow;
-	char rule[256]; /* the text of the rule that dropped it; "" = a policy, or none did */
+	uint64_t blocked; /* what IPsec blocked on the host meanwhile */
+	char rule[256];	  /* the text of the rule that dropped it; "" = a policy, or none did */
 };
 
 struct nb_diagnosis {

@@ -340,10 +340,19 @@ static bool is_translated(const struct nb_case *one)
 	       one->flow.port == one->mapping->target.port;
 }
 
+/* A refusal of the host's own is the answer to a packet that came to where nobody listens. */
+static bool is_refusal(const struct nb_case *one)
+{
+	return one->result == NB_PROBE_REFUSED && one->flow.stage >= NB_STAGE_DELIVERED;
+}
+
 static void blame_socket(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
-	static const char *const codes[] = { "listener-device", "listener-address", "no-listener",
-					     "service-hangs",	"routing",	    NULL };
+	/* silence is none of a host on which nobody listens: it would refuse */
+	static const char *const silent[] = { "service-hangs", "routing", "ipsec", NULL };
+	static const char *const refused[] = { "listener-device", "listener-address", "no-listener",
+					       NULL };
+	const char *const *codes = is_refusal(one) ? refused : silent;
 
 	if (!is_translated(one))
 		blame_translation(diagnosis, one);
@@ -383,12 +392,6 @@ static void blame_stage(struct nb_diagnosis *diagnosis, const struct nb_case *on
 		blame_legacy(diagnosis, one);
 		return;
 	}
-}
-
-/* A refusal of the host's own is the answer to a packet that came to where nobody listens. */
-static bool is_refusal(const struct nb_case *one)
-{
-	return one->result == NB_PROBE_REFUSED && one->flow.stage >= NB_STAGE_DELIVERED;
 }
 
 static bool has_problem(const struct nb_diagnosis *diagnosis, const struct nb_case *one)
@@ -447,6 +450,27 @@ static bool is_not_applied(const struct nb_diagnosis *diagnosis, const struct nb
 	return false;
 }
 
+/* The kernel counts what a policy of IPsec blocks; it counted while the probe was sent. */
+static void blame_ipsec(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	struct nb_cause *cause;
+
+	if (!one->blocked || nb_is_blamed(diagnosis, one, "ipsec"))
+		return;
+	cause = nb_blame_bridge(diagnosis, one, "ipsec");
+	if (!cause)
+		return;
+	cause->claim = NB_CLAIMS_TO_STOP;
+	snprintf(cause->what, sizeof(cause->what),
+		 "a policy of IPsec blocks packets of %s or their answers", one->bridge);
+	snprintf(cause->evidence, sizeof(cause->evidence),
+		 "/proc/net/xfrm_stat counted %llu of them while the probe was sent",
+		 (unsigned long long)one->blocked);
+	snprintf(cause->mend, sizeof(cause->mend),
+		 "let the policy leave the network of %s out (ip xfrm policy shows them)",
+		 one->bridge);
+}
+
 static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 {
 	if (one->result == NB_PROBE_FAILED) {
@@ -454,6 +478,7 @@ static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 			one->bridge, one->mapping->port, nb_protocol_name(one->mapping->protocol));
 		return;
 	}
+	blame_ipsec(diagnosis, one);
 	/* what is not in the kernel cannot work, whatever else there is */
 	if (is_not_applied(diagnosis, one))
 		prove(diagnosis, one, "not-applied");

@@ -117,11 +117,31 @@ static void choose_ports(struct round *round)
 	}
 }
 
+/* What policies of IPsec have blocked since the host was started; 0: nothing, or it has none. */
+static uint64_t count_blocked(void)
+{
+	static const char *const names[] = { "XfrmOutPolBlock", "XfrmInPolBlock", "XfrmFwdPolBlock",
+					     "XfrmInNoPols", "XfrmOutNoStates" };
+	FILE *file = fopen("/proc/net/xfrm_stat", "re");
+	unsigned long long value;
+	uint64_t sum = 0;
+	char name[64];
+
+	while (file && fscanf(file, "%63s %llu", name, &value) == 2)
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (strcmp(name, names[i]) == 0)
+				sum += value;
+	if (file)
+		fclose(file);
+	return sum;
+}
+
 static void trace(struct round *round)
 {
 	struct nb_diagnosis *diagnosis = round->diagnosis;
 	struct nb_error error;
 	struct nb_trace *trace;
+	uint64_t blocked;
 
 	fill(round, needs_trace, MOST_TRACED);
 	if (round->count == 0)
@@ -132,6 +152,7 @@ static void trace(struct round *round)
 		nb_warn(diagnosis->warnings, "nothing was traced: %s", error.message);
 		return;
 	}
+	blocked = count_blocked();
 	if (nb_probe_run(round->place, round->probes, round->count, TRACED_MS, &error) < 0) {
 		nb_warn(diagnosis->warnings, "nothing was traced: %s", error.message);
 		(void)nb_trace_end(trace);
@@ -143,6 +164,9 @@ static void trace(struct round *round)
 			"something",
 			round->first->bridge);
 	take_results(round, true);
+	blocked = count_blocked() - blocked;
+	for (size_t i = 0; i < round->count; i++)
+		round->cases[i]->blocked = blocked;
 }
 
 /* Not more at once than the queue of a usual service takes; where nothing gets through, all. */

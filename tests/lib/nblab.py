@@ -530,8 +530,11 @@ class Services:
                     except OSError:
                         continue
                     os.write(log, f"tcp {address[0]}:{address[1]}\n".encode())
-                    client.send(f"tcp {address[0]}:{address[1]}\n".encode())
-                    clients[client] = address
+                    try:
+                        client.send(f"tcp {address[0]}:{address[1]}\n".encode())
+                        clients[client] = address
+                    except OSError:  # reset already
+                        client.close()
                 elif sock in servers:
                     address = servers[sock]
                     try:

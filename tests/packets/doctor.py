@@ -12,6 +12,8 @@ from fakeengine import FakeEngine, network  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
 PORT = 11434
+# ldh 12; IPv4? ldb 23; TCP? TC_ACT_SHOT, else TC_ACT_UNSPEC
+DROP_TCP = "6,40 0 0 12,21 0 3 2048,48 0 0 23,21 0 1 6,6 0 0 2,6 0 0 4294967295,"
 REACHED = f"tcp 127.0.0.1:{lab.mapped}"
 
 
@@ -72,12 +74,12 @@ def traced(where, chain, text, reached=None):
 @case("a healthy host: nothing, exit 0, and the probe came from the container")
 def _():
     mapped()
-    before = lab.snapshot()
+    before = lab.tidy_ruleset(), lab.devices(), lab.ingress()
     found = ask(rc=0)
     expect_eq((found["healthy"], found["findings"], found["warnings"]), (True, [], []), "healthy")
     expect_eq([p["result"] for p in found["probes"]], ["connected"], "its probe")
     expect_match("network of pid", found["probes"][0]["from"], "from")
-    lab.same(before, lab.snapshot(), "nothing is left behind")
+    expect_eq((lab.tidy_ruleset(), lab.devices(), lab.ingress()), before, "left behind")
     expect_match("healthy$", lab.good("doctor").out.strip(), "as text")
 
 
@@ -85,11 +87,12 @@ def _():
 def _():
     lab.good("add", "br-two", f"{PORT}:{lab.mapped}")
     sh("ip link set vtwo nomaster")
-    before = sh("ip -o link; nft list ruleset")
+    before = lab.tidy_ruleset(), lab.devices(), lab.ingress()
     found = ask(rc=0)
-    sh("ip link set vtwo master br-two")
-    expect_eq([p["result"] for p in found["probes"]], ["connected"], "its probe")
-    expect_eq(before, sh("ip link set vtwo nomaster; ip -o link; nft list ruleset"), "left behind")
+    expect_eq([(p["result"], p["from"]) for p in found["probes"]],
+              [("connected", "a place of our own")], "its probe")
+    expect(wait_for(lambda: (lab.tidy_ruleset(), lab.devices(), lab.ingress()) == before),
+           "nothing is left behind")
     sh("ip link set vtwo master br-two")
 
 
@@ -144,8 +147,8 @@ def _():
 @case("tc at the container's port: no trace, by elimination")
 def _():
     mapped()
-    sh("tc qdisc add dev vapp clsact; tc filter add dev vapp ingress pref 7 protocol ip "
-       "u32 match ip protocol 6 0xff action drop")
+    sh(f"tc qdisc add dev vapp clsact; tc filter add dev vapp ingress pref 7 protocol all "
+       f"bpf da bytecode '{DROP_TCP}'")
     found = ask("br-app", PORT)
     expect_eq(found["probes"][0]["dropped_by"], None, "nobody was seen to drop it")
     cause = first(found, "traffic-control", "vapp")
@@ -230,13 +233,13 @@ def _():
 def _():
     pid = lab.agents["ctr"].pid
     engine = FakeEngine(lab.dir + "/docker.sock")
-    engine.answers["/networks"] = [network("agents", "br-app")]
-    engine.answers["/networks/agents"] = {"Containers": {"1": {
-        "Name": "web", "IPv4Address": lab.container + "/24"}}}
-    engine.answers["/containers/web/json"] = {
-        "State": {"Pid": pid}, "NetworkSettings": {"Networks": {"agents": {}}}}
-    engine.answers["/containers/json"] = []
-    engine.start()
+    engine.networks = [network("agents", "br-app")]
+    engine.others = {
+        "/networks/agents$": {"Containers": {"1": {"Name": "web",
+                                                   "IPv4Address": lab.container + "/24"}}},
+        "/containers/web/json$": {"State": {"Pid": pid},
+                                  "NetworkSettings": {"Networks": {"agents": {}}}},
+        "/containers/json$": []}
     with open(lab.config, "w", encoding="utf-8") as file:
         json.dump({"docker": lab.dir + "/docker.sock"}, file)
     lab.good("add", "docker:agents", f"{PORT}:{lab.mapped}")

@@ -62,7 +62,10 @@ struct nb_cause_list {
  * which nb_diagnose() reports.
  */
 struct nb_cause *nb_cause_add(struct nb_cause_list *list, const char *code);
-/* Problems before warnings, what is proven first, then by rank; what is said twice is said once. */
+/*
+ * Problems before warnings, what is proven first, then by rank, and last what is fixed; what is said
+ * twice is said once.
+ */
 void nb_cause_list_sort(struct nb_cause_list *list);
 void nb_cause_list_clear(struct nb_cause_list *list);
 

@@ -46,6 +46,8 @@ static int compare(const void *a, const void *b)
 {
 	const struct nb_cause *left = a, *right = b;
 
+	if (left->fixed != right->fixed)
+		return left->fixed ? 1 : -1;
 	if (left->severity != right->severity)
 		return left->severity < right->severity ? -1 : 1;
 	if (left->proven != right->proven)

@@ -65,15 +65,15 @@ enum nb_probe_result {
 
 /* All numbers in host byte order. */
 struct nb_probe {
-	uint8_t protocol; /* IPPROTO_TCP or IPPROTO_UDP */
-	uint32_t address;
-	uint16_t port;
-	uint16_t source_port; /* 0: any; then it is filled */
 	/* what is sent, by TCP once it is connected; NULL: nothing, by UDP an empty datagram */
 	const void *payload;
 	size_t length;
+	uint32_t address;
+	uint16_t port;
+	uint16_t source_port; /* 0: any; then it is filled */
+	uint8_t protocol;     /* IPPROTO_TCP or IPPROTO_UDP */
+	bool spoke;	      /* TCP with a payload: something came back */
 	enum nb_probe_result result;
-	bool spoke; /* TCP with a payload: something came back */
 	int number; /* positive errno */
 };
 

@@ -38,6 +38,7 @@ struct nb_options {
 	bool all;
 	bool all_networks;
 	bool log_accounting;
+	bool payload;
 	bool rate;
 	bool prometheus;
 	bool fix;
@@ -100,6 +101,7 @@ int nb_command_check(struct nb_run *run);
 int nb_command_flush(struct nb_run *run);
 int nb_command_complete(struct nb_run *run);
 int nb_command_status(struct nb_run *run);
+int nb_command_verify(struct nb_run *run);
 int nb_command_watch(struct nb_run *run);
 int nb_command_doctor(struct nb_run *run);
 

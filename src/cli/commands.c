@@ -98,6 +98,19 @@ const struct nb_command nb_commands[] = {
 		.run = nb_command_flush,
 	},
 	{
+		.name = "verify",
+		.synopsis = "[NETWORK]",
+		.summary = "prove it with packets: mappings reached, everything else closed",
+		.description =
+			"Sends from each network, from every other bridge, from a network that\n"
+			"stands for the LAN, and frames to 127.0.0.0/8 from all of them.\n"
+			"Connections are closed at once, datagrams are empty; see --payload.\n"
+			"Exit status 0: all is as expected. 1: something is not, or it failed.\n",
+		.truth = "verified",
+		.lists = { "checks" },
+		.run = nb_command_verify,
+	},
+	{
 		.name = "watch",
 		.synopsis = "",
 		.summary = "stay, and keep the kernel what the rule files say",

@@ -65,6 +65,8 @@ static const struct option_row rows[] = {
 	  "mend what is ours alone to mend, as 'apply' does" },
 	{ "report", 0, OPTION_TEXT, FIELD(report), "FILE", " doctor ",
 	  "write a file for a bug report, with names masked" },
+	{ "payload", 0, OPTION_FLAG, FIELD(payload), NULL, " verify ",
+	  "send a line to services, to 53/udp a DNS question" },
 	{ "dry-run", 'n', OPTION_FLAG, FIELD(dry_run), NULL, NULL,
 	  "change nothing; print what would be done, for nft" },
 	{ "wait", 'w', OPTION_WAIT, FIELD(wait), "TIME", NULL,

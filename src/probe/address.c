@@ -95,7 +95,7 @@ static int wait_for_gateway(struct nb_probe_place *place, int fd, struct nb_erro
 			if (address == place->gateway)
 				return 0;
 	}
-	return nb_error_set(err, NB_STATUS_FAILED, ETIMEDOUT, "absent",
+	return nb_error_set(err, NB_STATUS_FAILED, ETIMEDOUT, "kernel",
 			    "the host does not answer ARP there: the device is down, or a filter "
 			    "or spanning tree keeps its ports apart");
 }
@@ -167,7 +167,7 @@ static int find_free(struct nb_probe_place *place, int fd, const struct nb_prefi
 			return 0;
 		}
 	}
-	return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "absent",
+	return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
 			    "there is no free address in its network for a probe");
 }
 

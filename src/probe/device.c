@@ -37,6 +37,7 @@ static int read_device(const struct nlmsghdr *message, void *data)
 	if (message->nlmsg_type != RTM_NEWLINK)
 		return 0;
 	device->index = info->ifi_index;
+	device->up = info->ifi_flags & IFF_UP;
 	mnl_attr_for_each(attr, message, sizeof(*info)) {
 		switch (mnl_attr_get_type(attr)) {
 		case IFLA_MTU:

@@ -120,7 +120,7 @@ struct inside {
 static int set_up_device(struct inside *inside, struct nb_netlink *nl)
 {
 	struct nb_probe_place *place = inside->place;
-	struct nb_place_device device;
+	struct nb_place_device device = { 0 };
 	int r = nb_device_find(nl, "lo", &device);
 
 	if (r == 0)
@@ -178,7 +178,7 @@ static int finish_inside(void *data)
 static int make_veth(struct inside *inside, int master, int mtu)
 {
 	struct nb_probe_place *place = inside->place;
-	struct nb_place_device device;
+	struct nb_place_device device = { 0 };
 	int r = nb_device_make(place->nl, place->name, master, mtu, place->namespace);
 
 	if (r == 0)
@@ -202,12 +202,14 @@ static int find_bridge(struct nb_netlink *nl, const char *name, struct nb_place_
 	if (r == 0)
 		r = nb_device_address(nl, bridge->index, ret);
 	if (r < 0)
-		return nb_error_set(err, NB_STATUS_FAILED, -r, r == -ENODEV ? "absent" : "kernel",
-				    "bridge %s: %s", name,
+		return nb_error_set(err, NB_STATUS_FAILED, -r, "kernel", "bridge %s: %s", name,
 				    r == -ENODEV ? "there is no such device" : strerror(-r));
 	if (ret->length == 0 || ret->length > 30)
-		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "absent",
+		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
 				    "bridge %s has no IPv4 network", name);
+	if (!bridge->up)
+		return nb_error_set(err, NB_STATUS_FAILED, ENETDOWN, "kernel", "bridge %s is down",
+				    name);
 	return 0;
 }
 
@@ -215,13 +217,13 @@ int nb_probe_join_beside(struct nb_netlink *nl, const char *bridge, const uint32
 			 size_t count, struct nb_probe_place **ret, struct nb_error *err)
 {
 	struct inside inside = { .avoid = avoid, .avoid_count = count, .err = err };
-	struct nb_place_device device;
+	struct nb_place_device device = { 0 };
 	int r = find_bridge(nl, bridge, &device, &inside.network, err);
 
 	*ret = NULL;
 	if (r == 0)
 		r = new_place(nl, &inside.place, err);
-	if (r < 0)
+	if (!inside.place)
 		return r;
 	r = make_veth(&inside, device.index, device.mtu);
 	if (r == 0)
@@ -255,7 +257,7 @@ static int choose_network(struct nb_netlink *nl, struct nb_prefix *ret, struct n
 		r = nb_device_is_used(nl, ret);
 	}
 	if (r == 1)
-		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "absent",
+		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
 				    "198.18.0.0/15 is used by this host: there is no network left "
 				    "for a probe");
 	return r < 0 ? fail(err, r, "read addresses and routes") : 0;
@@ -269,7 +271,7 @@ int nb_probe_new_network(struct nb_netlink *nl, struct nb_probe_place **ret, str
 	*ret = NULL;
 	if (r == 0)
 		r = new_place(nl, &inside.place, err);
-	if (r < 0)
+	if (!inside.place)
 		return r;
 	r = make_veth(&inside, 0, 1500);
 	if (r == 0) {

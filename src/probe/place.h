@@ -34,6 +34,7 @@ int nb_place_do(const struct nb_probe_place *place, int (*work)(void *data), voi
 struct nb_place_device {
 	int index;
 	int mtu;
+	bool up;
 	unsigned char mac[NB_MAC_SIZE];
 };
 

@@ -9,6 +9,8 @@
 #ifndef NAT_BRIDGE_ENGINE_H
 #define NAT_BRIDGE_ENGINE_H
 
+#include <sys/types.h>
+
 #include "nat-bridge/mapping.h"
 
 #define NB_ENGINE_WAIT_MS 3000 /* for one answer */
@@ -56,7 +58,8 @@ struct nb_engine_container {
 	bool absent; /* not known, because there is no trace of the engine */
 	bool found;  /* it has such a container */
 	char why[NB_ENGINE_WHY];
-	char shares[80];			/* the container whose network it uses, or "" */
+	pid_t pid;	 /* its first process, as this host numbers it; 0: it does not run */
+	char shares[80]; /* the container whose network it uses, or "" */
 	char (*networks)[NB_NETWORK_NAME_SIZE]; /* names of its networks */
 	size_t count;
 };
@@ -69,12 +72,25 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 			    const char *name, struct nb_engine_container *ret);
 void nb_engine_container_clear(struct nb_engine_container *container);
 
+/* A port of the host that a running container publishes, on other addresses than 127.0.0.0/8 too. */
+struct nb_engine_published {
+	uint16_t port; /* host byte order */
+	uint8_t protocol;
+	char container[NB_NETWORK_NAME_SIZE];
+};
+
+struct nb_engine_published_list {
+	struct nb_engine_published *items;
+	size_t count;
+};
+
 /*
- * Does a running container publish this port of the host? Its name goes to @ret_name
- * (NB_NETWORK_NAME_SIZE bytes), "" if none does, or if the engine does not answer. -ENOMEM.
+ * What running containers publish. An engine that does not answer has none. -ENOMEM. @ret is
+ * zeroed first; free with nb_engine_published_list_clear(), also after a failure.
  */
-int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_places *places,
-			     uint8_t protocol, uint16_t port, char *ret_name);
+int nb_engine_ask_published(enum nb_engine engine, const struct nb_engine_places *places,
+			    struct nb_engine_published_list *ret);
+void nb_engine_published_list_clear(struct nb_engine_published_list *list);
 
 /* Who has which IPv4 address (host byte order) in a network. */
 struct nb_engine_endpoint {
@@ -85,6 +101,7 @@ struct nb_engine_endpoint {
 struct nb_engine_endpoints {
 	struct nb_engine_endpoint *items;
 	size_t count;
+	bool known; /* the engine answered, and has the network */
 };
 
 /*

@@ -30,6 +30,7 @@ struct nb_link {
 	int master;		 /* ifindex, 0 = none */
 	unsigned short hardware; /* ARPHRD_* */
 	bool loopback;
+	bool up;
 	char name[NB_IFNAME_SIZE];
 	char kind[16]; /* "bridge", "veth", "tun", ... or "" for hardware */
 	uint32_t route_localnet;

@@ -13,20 +13,35 @@ struct nb_listener {
 	bool any;	     /* bound to no address */
 	uint32_t bound;	     /* the IPv4 address it is bound to, host byte order; 0 = any or none */
 	unsigned int device; /* index of the device it is bound to, 0 = none */
+	uint16_t port;	     /* host byte order */
+	uint32_t inode;	     /* by which a process is found that holds it (see host.h), 0 = none */
+	uint32_t uid;	     /* whose it is */
+	uint32_t waiting;    /* of TCP: connections that nobody has accepted yet, */
+	uint32_t room;	     /* and how many may wait */
 };
 
 struct nb_listener_list {
 	struct nb_listener *items;
 	size_t count;
+	size_t capacity;
 };
 
 /*
- * All listeners on @port (host byte order) of @protocol, IPv4 and IPv6. A
- * kernel without the diag modules gives -ENOENT. @ret is zeroed first; free with
- * nb_listener_list_clear(), also after a failure.
+ * All listeners on @port (host byte order) of @protocol, IPv4 and IPv6; with 0 those of every
+ * port, sorted by it, from one dump. A kernel without the diag modules gives -ENOENT. @ret is
+ * zeroed first; free with nb_listener_list_clear(), also after a failure.
  */
 int nb_listeners(struct nb_netlink *nl, uint8_t protocol, uint16_t port,
 		 struct nb_listener_list *ret, struct nb_error *err);
+/*
+ * The listeners on @port in a list of every port's: a part of @list, with nothing to free.
+ */
+struct nb_listener_list nb_listeners_on(const struct nb_listener_list *list, uint16_t port);
+/*
+ * Does it take packets to @address (host byte order) that come from a bridge? One that is bound
+ * to a device refuses them.
+ */
+bool nb_listener_serves(const struct nb_listener *listener, uint32_t address);
 void nb_listener_list_clear(struct nb_listener_list *list);
 
 #endif

@@ -58,8 +58,23 @@ struct nb_ingress_step {
 	struct nb_ingress old; /* to replace, or to detach */
 };
 
+/* What a difference is about. */
+enum nb_drift {
+	NB_DRIFT_OTHER, /* what the caller found: a mapping that cannot be, a removal unfinished */
+	NB_DRIFT_TABLE, /* missing, damaged or older: nothing works */
+	NB_DRIFT_MAPPING, /* missing, or other than it should be */
+	NB_DRIFT_ROUTE,	  /* route_localnet of a bridge, or our tag on it */
+	NB_DRIFT_GUARD,	  /* one of the guards of a bridge */
+	NB_DRIFT_OPENER,  /* missing or misplaced in somebody's chain */
+	NB_DRIFT_LEFT, /* left over, or a word that should be another; nobody is kept from anything */
+};
+
 /* One difference between desired and state, for `check`. */
 struct nb_finding {
+	enum nb_drift drift;
+	char bridge[NB_IFNAME_SIZE]; /* or "" */
+	uint16_t port;		     /* of one mapping; 0: about more than that */
+	uint8_t protocol;
 	char what[512];
 	char network[NB_NETWORK_SIZE]; /* or "" */
 	char mend[160];

@@ -20,6 +20,35 @@ struct nb_route {
 int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
 		    struct nb_error *err);
 
+/* The same for a packet that has @source, one of the host's own addresses. */
+int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
+			 struct nb_route *ret, struct nb_error *err);
+
+/* The rules of policy routing, beside the kernel's own, that a packet of the host meets. */
+struct nb_route_policies {
+	size_t count;
+	uint32_t first; /* priority of the first of them */
+	char text[480]; /* about as `ip rule` has them: "201: from all prohibit, 220: ..." */
+};
+
+/*
+ * Those that match a packet without a mark from @source to @address. What a rule looks at beside
+ * addresses and mark makes it one that does not match. 0, or -errno with @err filled.
+ */
+int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
+		      struct nb_route_policies *ret, struct nb_error *err);
+
+/* A route of the main table. */
+struct nb_route_entry {
+	int ifindex; /* 0: none, as of a blackhole */
+	unsigned int length;
+	char text[96]; /* as `ip route del` takes it: "blackhole 172.30.0.0/25" */
+};
+
+/* The most specific route of the main table for @address. 1, 0: none, or -errno with @err. */
+int nb_route_find(struct nb_netlink *nl, uint32_t address, struct nb_route_entry *ret,
+		  struct nb_error *err);
+
 /*
  * Does an IPv4 or IPv6 default route of any table lead through @ifindex, as
  * its only device or as one of several? A half of the address space (0.0.0.0/1,
@@ -37,6 +66,12 @@ struct nb_prefix {
 /* The only IPv4 network of a device; one that has several has a length of 0. */
 int nb_route_network(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
 		     struct nb_error *err);
+
+/* The first IPv4 address of a device with its network's length; address 0: it has none. */
+int nb_route_address(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
+		     struct nb_error *err);
+/* Any other host's address of the same network, whose length is 30 at most. */
+uint32_t nb_route_neighbour(const struct nb_prefix *own);
 
 /*
  * Would the host take a packet that comes in on @ifindex from a neighbour in that network?

@@ -8,15 +8,8 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "nat-bridge/listen.h"
 
 #define ALL_ROUTE_LOCALNET "/proc/sys/net/ipv4/conf/all/route_localnet"
-
-/* Does it take packets to @address that come from a bridge? */
-static bool serves(const struct nb_listener *listener, uint32_t address)
-{
-	return listener->ipv4 && !listener->device && (listener->any || listener->bound == address);
-}
 
 static bool is_loopback(const struct nb_listener *listener)
 {
@@ -63,7 +56,7 @@ static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
 	bool served = false, open = false;
 
 	for (size_t i = 0; i < list->count; i++) {
-		if (!serves(&list->items[i], mapping->target.address))
+		if (!nb_listener_serves(&list->items[i], mapping->target.address))
 			continue;
 		served = true;
 		open |= list->items[i].any;
@@ -83,12 +76,13 @@ static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
  */
 static void advise_published(struct nb_run *run, const struct nb_mapping *mapping)
 {
-	char name[NB_NETWORK_NAME_SIZE], network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
+	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
+	const char *name;
 
 	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
 		if (nb_ask_publisher(run, (enum nb_engine)engine, mapping->protocol, mapping->port,
-				     name) < 0 ||
-		    !name[0])
+				     &name) < 0 ||
+		    !name)
 			continue;
 		nb_warn(&run->warnings,
 			"container %s publishes %u/%s: what %s dials there on this host now goes "
@@ -121,25 +115,42 @@ static void advise_shadowed(struct nb_run *run, const struct nb_mapping *mapping
 	advise_published(run, mapping);
 }
 
-/* Advice alone: without sock_diag there is none. */
-static void advise_listeners(struct nb_run *run, const struct nb_mapping *mapping)
+void nb_host_listeners_read(struct nb_run *run, struct nb_host_listeners *ret)
 {
-	struct nb_listener_list list;
 	struct nb_error ignored;
-	int r = nb_listeners(run->nl, mapping->protocol, mapping->target.port, &list, &ignored);
 
-	if (r == 0)
-		advise_target(run, mapping, &list);
-	if (r == 0 && mapping->port != mapping->target.port) {
-		nb_listener_list_clear(&list);
-		r = nb_listeners(run->nl, mapping->protocol, mapping->port, &list, &ignored);
-	}
-	if (r == 0)
-		advise_shadowed(run, mapping, &list);
-	nb_listener_list_clear(&list);
+	ret->tcp_known = nb_listeners(run->nl, IPPROTO_TCP, 0, &ret->tcp, &ignored) == 0;
+	ret->udp_known = nb_listeners(run->nl, IPPROTO_UDP, 0, &ret->udp, &ignored) == 0;
 }
 
-static void advise_host(struct nb_run *run)
+bool nb_host_listeners_on(const struct nb_host_listeners *host, uint8_t protocol, uint16_t port,
+			  struct nb_listener_list *ret)
+{
+	bool tcp = protocol == IPPROTO_TCP;
+
+	*ret = nb_listeners_on(tcp ? &host->tcp : &host->udp, port);
+	return tcp ? host->tcp_known : host->udp_known;
+}
+
+void nb_host_listeners_clear(struct nb_host_listeners *host)
+{
+	nb_listener_list_clear(&host->tcp);
+	nb_listener_list_clear(&host->udp);
+}
+
+void nb_advise_mapping(struct nb_run *run, const struct nb_host_listeners *host,
+		       const struct nb_mapping *mapping)
+{
+	struct nb_listener_list list;
+
+	if (!nb_host_listeners_on(host, mapping->protocol, mapping->target.port, &list))
+		return;
+	advise_target(run, mapping, &list);
+	(void)nb_host_listeners_on(host, mapping->protocol, mapping->port, &list);
+	advise_shadowed(run, mapping, &list);
+}
+
+void nb_advise_host(struct nb_run *run)
 {
 	int fd = open(ALL_ROUTE_LOCALNET, O_RDONLY | O_CLOEXEC);
 	char value = '0';
@@ -154,7 +165,7 @@ static void advise_host(struct nb_run *run)
 	close(fd);
 }
 
-static void advise_network(struct nb_run *run, const struct nb_network *network)
+void nb_advise_network(struct nb_run *run, const struct nb_network *network)
 {
 	const struct nb_engine_network *found;
 	char name[NB_NETWORK_SIZE];
@@ -176,11 +187,16 @@ static void advise_network(struct nb_run *run, const struct nb_network *network)
 void nb_advise(struct nb_run *run, const struct nb_network *network,
 	       const struct nb_mapping_list *mappings)
 {
+	struct nb_host_listeners host;
+
 	/* no failure, and nothing that a script can mend */
 	if (run->options.quiet && !run->options.json)
 		return;
-	advise_host(run);
-	advise_network(run, network);
+	nb_advise_host(run);
+	nb_advise_network(run, network);
+	/* advice alone: without sock_diag there is none */
+	nb_host_listeners_read(run, &host);
 	for (size_t i = 0; i < mappings->count; i++)
-		advise_listeners(run, &mappings->items[i]);
+		nb_advise_mapping(run, &host, &mappings->items[i]);
+	nb_host_listeners_clear(&host);
 }

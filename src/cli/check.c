@@ -7,12 +7,7 @@
 #include "../model/text.h"
 #include "wanted.h"
 
-struct findings {
-	struct nb_finding *items;
-	size_t count;
-};
-
-static int add(struct nb_run *run, struct findings *findings, const struct nb_finding *more,
+static int add(struct nb_run *run, struct nb_findings *findings, const struct nb_finding *more,
 	       size_t count)
 {
 	struct nb_finding *items;
@@ -28,7 +23,7 @@ static int add(struct nb_run *run, struct findings *findings, const struct nb_fi
 	return 0;
 }
 
-static int add_unfinished(struct nb_run *run, struct findings *findings)
+static int add_unfinished(struct nb_run *run, struct nb_findings *findings)
 {
 	int r = 0;
 
@@ -67,7 +62,7 @@ static int tolerate_idle_guards(struct nb_run *run, const struct nb_state *state
 }
 
 /* One reading; -EAGAIN when the ruleset changed under it. */
-static int compare(struct nb_run *run, struct nb_wanted *wanted, struct findings *findings)
+static int compare(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *findings)
 {
 	struct nb_state state;
 	struct nb_desired desired = { 0 };
@@ -98,11 +93,35 @@ static int compare(struct nb_run *run, struct nb_wanted *wanted, struct findings
 	return r;
 }
 
+int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *ret)
+{
+	int64_t deadline = nb_monotonic_ms() + 5000;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = add_unfinished(run, ret);
+	if (r == 0) {
+		do {
+			r = compare(run, wanted, ret);
+		} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
+	}
+	if (r == 0)
+		r = add(run, ret, wanted->refused, wanted->refused_count);
+	if (r == 0)
+		nb_wanted_warn_pending(run, wanted);
+	return r;
+}
+
+void nb_findings_clear(struct nb_findings *findings)
+{
+	free(findings->items);
+	memset(findings, 0, sizeof(*findings));
+}
+
 int nb_command_check(struct nb_run *run)
 {
 	struct nb_wanted wanted = { .keep_going = true };
-	int64_t deadline = nb_monotonic_ms() + 5000;
-	struct findings findings = { 0 };
+	struct nb_findings findings = { 0 };
 	enum nb_status result;
 	int status, r;
 
@@ -112,22 +131,12 @@ int nb_command_check(struct nb_run *run)
 	if (r == 0)
 		r = nb_wanted_require_valid(run);
 	if (r == 0)
-		r = add_unfinished(run, &findings);
-	if (r == 0) {
-		do {
-			r = compare(run, &wanted, &findings);
-		} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
-	}
-	if (r == 0)
-		r = add(run, &findings, wanted.refused, wanted.refused_count);
-	if (r == 0)
-		nb_wanted_warn_pending(run, &wanted);
+		r = nb_check_find(run, &wanted, &findings);
 	result = findings.count ? NB_STATUS_DRIFT : NB_STATUS_OK;
 	if (r == 0 && nb_wanted_require_bridges(run, &wanted) < 0)
 		result = NB_STATUS_FAILED;
-	status = r < 0 ? nb_print_failure(run)
-		       : nb_print_check(run, findings.items, findings.count, result);
-	free(findings.items);
+	status = r < 0 ? nb_print_failure(run) : nb_print_check(run, &findings, result);
+	nb_findings_clear(&findings);
 	nb_wanted_clear(&wanted);
 	return status;
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 
 #include "nat-bridge/engine.h"
+#include "nat-bridge/firewall.h"
+#include "nat-bridge/listen.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/rules.h"
 
@@ -36,6 +38,11 @@ struct nb_options {
 	bool all;
 	bool all_networks;
 	bool log_accounting;
+	bool payload;
+	bool rate;
+	bool prometheus;
+	bool fix;
+	const char *report; /* where `doctor` writes one, NULL: nowhere */
 	const char *log; /* where `watch` writes what connects, NULL: nowhere */
 	struct nb_word_list except;
 	int64_t duration; /* seconds of --for, 0 = for ever */
@@ -58,6 +65,8 @@ struct nb_run {
 	/* what engines said; each is asked when it is first needed, and once */
 	struct nb_engine_answer engines[NB_ENGINE_COUNT];
 	bool asked[NB_ENGINE_COUNT];
+	struct nb_engine_published_list published[NB_ENGINE_COUNT]; /* likewise */
+	bool asked_published[NB_ENGINE_COUNT];
 	struct nb_warnings warnings;
 	struct nb_error error;
 	bool changed; /* a failure left the kernel changed */
@@ -76,7 +85,7 @@ struct nb_command {
 	bool hidden; /* for shells alone: not in the help */
 	/* what its JSON says of a failure: this is false ("changed": as it was), these are empty */
 	const char *truth;
-	const char *lists[3];
+	const char *lists[4];		/* ends with NULL */
 	int (*run)(struct nb_run *run); /* returns an enum nb_status */
 };
 
@@ -91,7 +100,10 @@ int nb_command_apply(struct nb_run *run);
 int nb_command_check(struct nb_run *run);
 int nb_command_flush(struct nb_run *run);
 int nb_command_complete(struct nb_run *run);
+int nb_command_status(struct nb_run *run);
+int nb_command_verify(struct nb_run *run);
 int nb_command_watch(struct nb_run *run);
+int nb_command_doctor(struct nb_run *run);
 
 /*
  * Sort argv into command, words and options. Returns 0 or fills run->error
@@ -187,15 +199,37 @@ struct nb_report {
 
 void nb_report_clear(struct nb_report *report);
 
+/* To standard error. */
+void nb_print_warnings(const struct nb_run *run);
+void nb_print_error(const struct nb_error *error);
+/* Each returns @buffer: 1234567 -> "1.2M"; 93 s -> "1m33s", the two largest units. */
+const char *nb_format_bytes(uint64_t bytes, char *buffer, size_t size);
+const char *nb_format_left(int64_t seconds, char *buffer, size_t size);
+
 /* Print and return the exit status. Each prints the warnings, too. */
 int nb_print_failure(struct nb_run *run);
 int nb_print_version(struct nb_run *run, const char *version);
 int nb_print_help(struct nb_run *run);
 int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_status status);
+/* What is said where there is nothing to show. */
+const char *nb_no_mappings(const struct nb_run *run);
 /* With a status other than OK run->error says why, beside what could be listed. */
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
-int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
-		   enum nb_status status);
+/* How the kernel differs from what the rule files say. */
+struct nb_findings {
+	struct nb_finding *items;
+	size_t count;
+};
+
+/*
+ * Find what `check` finds, once the rule files are read; it also warns of the guard, of firewalls
+ * and of what is pending. Fills run->error on failure. @ret is zeroed first.
+ */
+struct nb_wanted;
+int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *ret);
+void nb_findings_clear(struct nb_findings *findings);
+int nb_print_check(struct nb_run *run, const struct nb_findings *findings, enum nb_status status);
+
 /* Tell the system's log what was changed, and by whom; of a failure what it left half done. */
 void nb_journal_change(const struct nb_run *run, const struct nb_report *report);
 void nb_journal_failure(const struct nb_run *run);
@@ -240,6 +274,12 @@ void nb_forget_engines(struct nb_run *run);
 int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
 		     struct nb_engine_endpoints *ret);
 
+/*
+ * The engine's network that @bridge is. To ask may start an engine that sleeps: without
+ * @any_name only one that makes bridges of such a name is asked.
+ */
+bool nb_ask_bridge(struct nb_run *run, const char *bridge, bool any_name, struct nb_network *ret);
+
 /* nb_engine_listen(), where the engine is said to be. */
 int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 
@@ -247,9 +287,12 @@ int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret);
 
-/* The container that publishes a port of the host, of an engine that has answered already. */
+/*
+ * The container that publishes a port of the host, of an engine that has answered already;
+ * borrowed from the run. NULL: none. -ENOMEM.
+ */
 int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
-		     char *ret_name);
+		     const char **ret_name);
 
 /* A bridge that a network is. */
 struct nb_resolved {
@@ -349,6 +392,24 @@ int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inve
 void nb_advise(struct nb_run *run, const struct nb_network *network,
 	       const struct nb_mapping_list *mappings);
 
+/* Who listens on this host, on whatever port. */
+struct nb_host_listeners {
+	struct nb_listener_list tcp, udp;
+	bool tcp_known, udp_known; /* sock_diag told */
+};
+
+void nb_host_listeners_read(struct nb_run *run, struct nb_host_listeners *ret);
+/* Those on a port of @protocol, a part of @host; false: not known. */
+bool nb_host_listeners_on(const struct nb_host_listeners *host, uint8_t protocol, uint16_t port,
+			  struct nb_listener_list *ret);
+void nb_host_listeners_clear(struct nb_host_listeners *host);
+
+/* The parts of nb_advise(): of the host, of a network, of a mapping. */
+void nb_advise_host(struct nb_run *run);
+void nb_advise_network(struct nb_run *run, const struct nb_network *network);
+void nb_advise_mapping(struct nb_run *run, const struct nb_host_listeners *host,
+		       const struct nb_mapping *mapping);
+
 /* Say where the guard in nf_tables is the only one that works, or may be. */
 void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
 		     const struct nb_state *state);
@@ -359,6 +420,13 @@ void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
  */
 void nb_advise_firewalls(struct nb_run *run, const struct nb_element_list *mappings,
 			 const struct nb_link_list *links);
+
+/*
+ * Which firewalls are there, and does each let these mappings (sorted by bridge) through? @ret is
+ * to be zeroed; free with nb_firewall_list_clear(). False: it is not known.
+ */
+bool nb_survey_firewalls(struct nb_run *run, const struct nb_element_list *mappings,
+			 const struct nb_link_list *links, struct nb_firewall_list *ret);
 
 bool nb_mapping_is_expired(const struct nb_mapping *mapping);
 /* Enabled, and not over: it asks for something in the kernel. */

@@ -46,6 +46,17 @@ const struct nb_command nb_commands[] = {
 		.run = nb_command_list,
 	},
 	{
+		.name = "status",
+		.synopsis = "[NETWORK]",
+		.summary = "the whole picture: who listens, who connects, what is in the way",
+		.description =
+			"Each network with its containers, its guard and its mappings; the\n"
+			"firewalls on the way; warnings with their cure. Any user may call it.\n"
+			"It says what only root may see.\n",
+		.lists = { "networks", "firewalls", "drift" },
+		.run = nb_command_status,
+	},
+	{
 		.name = "apply",
 		.synopsis = "",
 		.summary = "make the kernel what the rule files say",
@@ -65,6 +76,19 @@ const struct nb_command nb_commands[] = {
 		.run = nb_command_check,
 	},
 	{
+		.name = "doctor",
+		.synopsis = "[NETWORK [PORT]]",
+		.summary = "find out why it does not work, and prove it",
+		.description =
+			"Reads what may be wrong, and dials each mapping from its network; a rule\n"
+			"that drops the packets is named, with the command that mends it. It\n"
+			"changes nothing but with --fix, and --dry-run sends no packet either.\n"
+			"Exit status 0: healthy. 1: problems were found.\n",
+		.truth = "healthy",
+		.lists = { "findings", "probes" },
+		.run = nb_command_doctor,
+	},
+	{
 		.name = "flush",
 		.synopsis = "",
 		.summary = "take everything out of the kernel; rule files stay",
@@ -72,6 +96,19 @@ const struct nb_command nb_commands[] = {
 		.truth = "changed",
 		.lists = { "mappings", "pending" },
 		.run = nb_command_flush,
+	},
+	{
+		.name = "verify",
+		.synopsis = "[NETWORK]",
+		.summary = "prove it with packets: mappings reached, everything else closed",
+		.description =
+			"Sends from each network, from every other bridge, from a network that\n"
+			"stands for the LAN, and frames to 127.0.0.0/8 from all of them.\n"
+			"Connections are closed at once, datagrams are empty; see --payload.\n"
+			"Exit status 0: all is as expected. 1: something is not, or it failed.\n",
+		.truth = "verified",
+		.lists = { "checks" },
+		.run = nb_command_verify,
 	},
 	{
 		.name = "watch",

@@ -224,7 +224,8 @@ static void offer_words(struct line *line)
 		offer_bridges(line);
 	} else if (command == nb_command_add) {
 		offer_services(line);
-	} else if ((command == nb_command_list && line->word_count == 0) ||
+	} else if (((command == nb_command_list || command == nb_command_status) &&
+		    line->word_count == 0) ||
 		   (command == nb_command_remove && !all)) {
 		offer_all_stored(line);
 	}

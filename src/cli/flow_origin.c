@@ -42,14 +42,6 @@ static const struct nb_bridge *find_bridge(struct nb_origins *origins, const cha
 	return nb_bridge_find(nb_origins_bridges(origins), name);
 }
 
-/* May @bridge be one that @engine has made? To ask may start an engine that sleeps. */
-static bool looks_like(const char *bridge, enum nb_engine engine)
-{
-	if (engine == NB_ENGINE_DOCKER)
-		return strncmp(bridge, "br-", 3) == 0 || strncmp(bridge, "docker", 6) == 0;
-	return strncmp(bridge, "podman", 6) == 0 || strncmp(bridge, "cni-", 4) == 0;
-}
-
 /* The engine that has the bridge, and what it calls the network. */
 static const char *find_network(struct nb_origins *origins, const struct nb_bridge *bridge,
 				struct nb_network *ret)
@@ -68,21 +60,7 @@ static const char *find_network(struct nb_origins *origins, const struct nb_brid
 			return ret->name;
 		}
 	}
-	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
-		const struct nb_engine_answer *answer;
-
-		if (!named && !looks_like(bridge->name, engine))
-			continue;
-		answer = nb_ask_engine(origins->run, engine);
-		for (size_t i = 0; answer && i < answer->count; i++) {
-			if (strcmp(answer->networks[i].bridge, bridge->name) != 0)
-				continue;
-			ret->engine = engine;
-			strcpy(ret->name, answer->networks[i].name);
-			return ret->name;
-		}
-	}
-	return NULL;
+	return nb_ask_bridge(origins->run, bridge->name, named, ret) ? ret->name : NULL;
 }
 
 static struct nb_directory *find_directory(struct nb_origins *origins, const char *bridge)

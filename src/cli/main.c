@@ -38,9 +38,10 @@ int main(int argc, char **argv)
 	} else if (run.options.help) {
 		status = nb_print_help(&run);
 	} else if (!run.command) {
-		nb_error_set(&run.error, NB_STATUS_USAGE, EINVAL, "usage",
-			     "which command? add, remove, list, apply, check, flush or watch "
-			     "(try: nat-bridge --help)");
+		nb_error_set(
+			&run.error, NB_STATUS_USAGE, EINVAL, "usage",
+			"which command? add, remove, list, apply, check, flush, verify or watch "
+			"(try: nat-bridge --help)");
 		status = nb_print_failure(&run);
 	} else if (run.word_count > 0 && !run.command->synopsis[0]) {
 		nb_error_set(&run.error, NB_STATUS_USAGE, EINVAL, "usage",

@@ -49,13 +49,13 @@ int nb_print_flush(int status)
 	return finish(status, false);
 }
 
-static void print_warnings(const struct nb_run *run)
+void nb_print_warnings(const struct nb_run *run)
 {
 	for (size_t i = 0; i < run->warnings.count; i++)
 		fprintf(stderr, "nat-bridge: warning: %s\n", run->warnings.items[i]);
 }
 
-static void print_error(const struct nb_error *error)
+void nb_print_error(const struct nb_error *error)
 {
 	const char *slash = strrchr(error->file, '/');
 	const char *name = slash ? slash + 1 : error->file;
@@ -75,94 +75,13 @@ static void print_error(const struct nb_error *error)
 	fprintf(stderr, "%s\n", error->message);
 }
 
-/* The words of @text, which have blanks between them. */
-static void add_words(cJSON *object, const char *key, const char *text)
-{
-	cJSON *array = cJSON_AddArrayToObject(object, key);
-
-	while (*text) {
-		int length = (int)strcspn(text, " ");
-		char word[NB_NETWORK_SIZE];
-
-		snprintf(word, sizeof(word), "%.*s", length, text);
-		cJSON_AddItemToArray(array, cJSON_CreateString(word));
-		text += length + (text[length] == ' ');
-	}
-}
-
-static cJSON *row_to_json(const struct nb_row *row)
-{
-	const struct nb_mapping *mapping = row->mapping;
-	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE], until[NB_TIME_SIZE];
-	cJSON *object = cJSON_CreateObject();
-
-	cJSON_AddStringToObject(object, "network", nb_network_format(&mapping->network, network));
-	nb_json_add_text(object, "bridge", row->bridge);
-	cJSON_AddStringToObject(object, "protocol", nb_protocol_name(mapping->protocol));
-	cJSON_AddNumberToObject(object, "port", mapping->port);
-	cJSON_AddStringToObject(object, "target", nb_target_format(&mapping->target, target));
-	nb_json_add_text(object, "origin", row->origin);
-	nb_json_add_text(object, "file", row->file);
-	nb_json_add_text(object, "state", row->state);
-	nb_json_add_count(object, "connections", row->counted, row->connections);
-	nb_json_add_count(object, "packets", row->counted, row->packets);
-	nb_json_add_count(object, "bytes", row->counted, row->bytes);
-	nb_json_add_text(object, "expires",
-			 mapping->until ? nb_time_format(mapping->until, until) : NULL);
-	if (mapping->comment)
-		cJSON_AddStringToObject(object, "comment", mapping->comment);
-	if (mapping->except)
-		add_words(object, "except", mapping->except);
-	return object;
-}
-
-static void add_rows(cJSON *object, const char *key, const struct nb_row_list *rows)
-{
-	cJSON *array = cJSON_AddArrayToObject(object, key);
-
-	for (size_t i = 0; i < rows->count; i++)
-		cJSON_AddItemToArray(array, row_to_json(&rows->items[i]));
-}
-
-static void add_warnings(cJSON *object, const struct nb_run *run)
-{
-	cJSON *array = cJSON_AddArrayToObject(object, "warnings");
-
-	for (size_t i = 0; i < run->warnings.count; i++)
-		cJSON_AddItemToArray(array, cJSON_CreateString(run->warnings.items[i]));
-}
-
-static void add_error(cJSON *object, const struct nb_error *error)
-{
-	cJSON *json = cJSON_AddObjectToObject(object, "error");
-
-	cJSON_AddStringToObject(json, "code", error->code[0] ? error->code : "failed");
-	cJSON_AddStringToObject(json, "message", error->message);
-	nb_json_add_text(json, "file", error->file);
-	nb_json_add_count(json, "line", error->line != 0, error->line);
-	nb_json_add_text(json, "key", error->key);
-}
-
-static void print_json(const struct nb_run *run, cJSON *object)
-{
-	char *text = run->stream ? cJSON_PrintUnformatted(object) : cJSON_Print(object);
-
-	if (text)
-		puts(text);
-	else
-		fputs("{\"error\": {\"code\": \"memory\", \"message\": \"out of memory\"}}\n",
-		      stdout);
-	free(text);
-	cJSON_Delete(object);
-}
-
 /* One word of an object, for programs that always say --json. */
 static int print_text(const struct nb_run *run, const char *key, const char *text)
 {
 	cJSON *object = cJSON_CreateObject();
 
 	cJSON_AddStringToObject(object, key, text);
-	print_json(run, object);
+	nb_json_print(run, object);
 	return nb_print_flush(NB_STATUS_OK);
 }
 
@@ -215,14 +134,14 @@ int nb_print_failure(struct nb_run *run)
 	cJSON *object;
 
 	nb_journal_failure(run);
-	print_warnings(run);
-	print_error(&run->error);
+	nb_print_warnings(run);
+	nb_print_error(&run->error);
 	if (run->options.json) {
 		object = cJSON_CreateObject();
 		add_nothing(object, run);
-		add_warnings(object, run);
-		add_error(object, &run->error);
-		print_json(run, object);
+		nb_json_add_warnings(object, run);
+		nb_json_add_error(object, &run->error);
+		nb_json_print(run, object);
 	}
 	return nb_print_flush(run->error.status ? run->error.status : NB_STATUS_FAILED);
 }
@@ -288,22 +207,22 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 	cJSON *object;
 
 	nb_journal_change(run, report);
-	print_warnings(run);
+	nb_print_warnings(run);
 	if (status != NB_STATUS_OK)
-		print_error(&run->error);
+		nb_print_error(&run->error);
 	if (run->options.json) {
 		object = cJSON_CreateObject();
 		cJSON_AddBoolToObject(object, "changed", report->changed);
-		add_rows(object, "mappings", &report->mappings);
-		add_rows(object, "pending", &report->pending);
+		nb_json_add_rows(object, "mappings", &report->mappings);
+		nb_json_add_rows(object, "pending", &report->pending);
 		if (report->removed.count)
-			add_rows(object, "removed", &report->removed);
-		add_warnings(object, run);
+			nb_json_add_rows(object, "removed", &report->removed);
+		nb_json_add_warnings(object, run);
 		if (report->script)
 			cJSON_AddStringToObject(object, "script", report->script);
 		if (status != NB_STATUS_OK)
-			add_error(object, &run->error);
-		print_json(run, object);
+			nb_json_add_error(object, &run->error);
+		nb_json_print(run, object);
 	} else if (report->script) {
 		fputs(report->script, stdout);
 	} else if (!run->options.quiet) {
@@ -312,8 +231,7 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 	return finish(status, report->changed && !run->options.dry_run);
 }
 
-/* 1234567 -> "1.2M" */
-static const char *format_bytes(uint64_t bytes, char *buffer, size_t size)
+const char *nb_format_bytes(uint64_t bytes, char *buffer, size_t size)
 {
 	static const char units[] = "KMGTPE";
 	double value = (double)bytes;
@@ -330,8 +248,7 @@ static const char *format_bytes(uint64_t bytes, char *buffer, size_t size)
 	return buffer;
 }
 
-/* 93 s -> "1m33s": the two largest units */
-static const char *format_left(int64_t seconds, char *buffer, size_t size)
+const char *nb_format_left(int64_t seconds, char *buffer, size_t size)
 {
 	static const struct {
 		int64_t length;
@@ -389,7 +306,7 @@ static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cell
 	if (row->counted) {
 		snprintf(cells->text[4], sizeof(cells->text[4]), "%llu",
 			 (unsigned long long)row->connections);
-		format_bytes(row->bytes, cells->text[5], sizeof(cells->text[5]));
+		nb_format_bytes(row->bytes, cells->text[5], sizeof(cells->text[5]));
 	} else {
 		strcpy(cells->text[4], "-");
 		strcpy(cells->text[5], "-");
@@ -399,7 +316,7 @@ static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cell
 	else if (mapping->until <= now)
 		strcpy(cells->text[6], "over");
 	else
-		format_left(mapping->until - now, cells->text[6], sizeof(cells->text[6]));
+		nb_format_left(mapping->until - now, cells->text[6], sizeof(cells->text[6]));
 	nb_copy_line(cells->text[7], 91,
 		     row->file && !has_usual_name(row) ? row->file : row->origin);
 }
@@ -437,62 +354,59 @@ static void print_table(const struct nb_row_list *rows)
 	}
 }
 
+const char *nb_no_mappings(const struct nb_run *run)
+{
+	return run->word_count ? "no mappings there" : "no mappings (nat-bridge add NETWORK PORT)";
+}
+
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status)
 {
 	cJSON *object;
 
-	print_warnings(run);
+	nb_print_warnings(run);
 	if (status != NB_STATUS_OK)
-		print_error(&run->error);
+		nb_print_error(&run->error);
 	if (run->options.json) {
 		object = cJSON_CreateObject();
-		add_rows(object, "mappings", rows);
-		add_warnings(object, run);
+		nb_json_add_rows(object, "mappings", rows);
+		nb_json_add_warnings(object, run);
 		if (status != NB_STATUS_OK)
-			add_error(object, &run->error);
-		print_json(run, object);
+			nb_json_add_error(object, &run->error);
+		nb_json_print(run, object);
 	} else if (!run->options.quiet) {
 		if (rows->count)
 			print_table(rows);
 		else
-			puts(run->word_count ? "no mappings there"
-					     : "no mappings (nat-bridge add NETWORK PORT)");
+			puts(nb_no_mappings(run));
 	}
 	return nb_print_flush(status);
 }
 
-int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
-		   enum nb_status status)
+int nb_print_check(struct nb_run *run, const struct nb_findings *findings, enum nb_status status)
 {
 	bool failed = status == NB_STATUS_FAILED;
-	cJSON *object, *array;
+	size_t count = findings->count;
+	cJSON *object;
 
-	print_warnings(run);
+	nb_print_warnings(run);
 	if (failed)
-		print_error(&run->error);
+		nb_print_error(&run->error);
 	if (run->options.json) {
 		object = cJSON_CreateObject();
 		cJSON_AddBoolToObject(object, "in_sync", count == 0 && !failed);
-		array = cJSON_AddArrayToObject(object, "drift");
-		for (size_t i = 0; i < count; i++) {
-			cJSON *finding = cJSON_CreateObject();
-
-			cJSON_AddStringToObject(finding, "what", findings[i].what);
-			nb_json_add_text(finding, "network", findings[i].network);
-			cJSON_AddStringToObject(finding, "mend", findings[i].mend);
-			cJSON_AddItemToArray(array, finding);
-		}
-		add_warnings(object, run);
+		nb_json_add_findings(object, "drift", findings);
+		nb_json_add_warnings(object, run);
 		if (failed)
-			add_error(object, &run->error);
-		print_json(run, object);
+			nb_json_add_error(object, &run->error);
+		nb_json_print(run, object);
 	} else if (count == 0) {
 		if (!run->options.quiet && status == NB_STATUS_OK)
 			puts("in sync");
 	} else {
 		/* the findings are the answer: --quiet leaves the exit status alone */
 		for (size_t i = 0; !run->options.quiet && i < count; i++)
-			printf("drift: %s (mend: %s)\n", findings[i].what, findings[i].mend);
+			printf("drift: %s (mend: %s)\n", findings->items[i].what,
+			       findings->items[i].mend);
 	}
 	return nb_print_flush(status);
 }

@@ -63,8 +63,36 @@ void nb_forget_engines(struct nb_run *run)
 	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
 		if (run->asked[engine])
 			nb_engine_answer_clear(&run->engines[engine]);
-		run->asked[engine] = false;
+		nb_engine_published_list_clear(&run->published[engine]);
+		run->asked[engine] = run->asked_published[engine] = false;
 	}
+}
+
+/* May @bridge be one that @engine has made? To ask may start an engine that sleeps. */
+static bool looks_like(const char *bridge, enum nb_engine engine)
+{
+	if (engine == NB_ENGINE_DOCKER)
+		return strncmp(bridge, "br-", 3) == 0 || strncmp(bridge, "docker", 6) == 0;
+	return strncmp(bridge, "podman", 6) == 0 || strncmp(bridge, "cni-", 4) == 0;
+}
+
+bool nb_ask_bridge(struct nb_run *run, const char *bridge, bool any_name, struct nb_network *ret)
+{
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer;
+
+		if (!any_name && !looks_like(bridge, engine))
+			continue;
+		answer = nb_ask_engine(run, engine);
+		for (size_t i = 0; answer && i < answer->count; i++) {
+			if (strcmp(answer->networks[i].bridge, bridge) != 0)
+				continue;
+			ret->engine = engine;
+			strcpy(ret->name, answer->networks[i].name);
+			return true;
+		}
+	}
+	return false;
 }
 
 int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
@@ -99,17 +127,26 @@ int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name
 }
 
 int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
-		     char *ret_name)
+		     const char **ret_name)
 {
+	struct nb_engine_published_list *list = &run->published[engine];
 	struct nb_engine_places places;
 	struct nb_engine_answer ignored;
 
-	ret_name[0] = '\0';
+	*ret_name = NULL;
 	/* advice is not worth waiting for an engine that is not needed */
 	if (!run->asked[engine] || !run->engines[engine].known)
 		return 0;
-	find_places(run, engine, &places, &ignored);
-	return nb_engine_find_publisher(engine, &places, protocol, port, ret_name);
+	if (!run->asked_published[engine]) {
+		find_places(run, engine, &places, &ignored);
+		if (nb_engine_ask_published(engine, &places, list) < 0)
+			return -ENOMEM;
+		run->asked_published[engine] = true;
+	}
+	for (size_t i = 0; i < list->count && !*ret_name; i++)
+		if (list->items[i].protocol == protocol && list->items[i].port == port)
+			*ret_name = list->items[i].container;
+	return 0;
 }
 
 static int add_resolved(struct nb_resolver *resolver, const char *bridge)

@@ -74,8 +74,10 @@ int nb_run_read_rules_about(struct nb_run *run, const struct nb_port_spec *specs
 void nb_run_finish(struct nb_run *run)
 {
 	nb_rules_clear(&run->rules);
-	for (size_t i = 0; i < NB_ENGINE_COUNT; i++)
+	for (size_t i = 0; i < NB_ENGINE_COUNT; i++) {
 		nb_engine_answer_clear(&run->engines[i]);
+		nb_engine_published_list_clear(&run->published[i]);
+	}
 	nb_config_clear(&run->config);
 	nb_netlink_free(run->nl);
 	nb_warnings_clear(&run->warnings);

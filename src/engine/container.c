@@ -33,9 +33,13 @@ static int read_container(const cJSON *json, struct nb_engine_container *ret)
 	const cJSON *networks = cJSON_GetObjectItemCaseSensitive(settings, "Networks");
 	const cJSON *config = cJSON_GetObjectItemCaseSensitive(json, "HostConfig");
 	const char *mode = nb_engine_text(config, "NetworkMode");
+	const cJSON *state = cJSON_GetObjectItemCaseSensitive(json, "State");
+	const cJSON *pid = cJSON_GetObjectItemCaseSensitive(state, "Pid");
 	const cJSON *network;
 	int r = 0;
 
+	if (cJSON_IsNumber(pid) && pid->valueint > 0)
+		ret->pid = pid->valueint;
 	if (mode && strncmp(mode, "container:", 10) == 0)
 		snprintf(ret->shares, sizeof(ret->shares), "%.*s", (int)sizeof(ret->shares) - 1,
 			 mode + 10);
@@ -78,62 +82,87 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 	return r == -ENOMEM ? r : 0;
 }
 
-static bool has_number(const cJSON *object, const char *key, uint16_t number)
+static uint16_t get_port(const cJSON *object, const char *key)
 {
 	const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
 
-	return cJSON_IsNumber(value) && value->valueint == number;
+	return cJSON_IsNumber(value) && value->valueint > 0 && value->valueint <= UINT16_MAX
+		       ? (uint16_t)value->valueint
+		       : 0;
 }
 
-static bool publishes(const cJSON *container, const char *protocol, uint16_t port)
+static int append_published(struct nb_engine_published_list *list, const char *protocol,
+			    uint16_t port, const char *container)
 {
-	const cJSON *ports = cJSON_GetObjectItemCaseSensitive(container, "Ports"), *one;
+	int number = protocol ? nb_protocol_parse(protocol) : -EINVAL;
+	struct nb_engine_published *grown;
 
-	cJSON_ArrayForEach(one, ports)
-	{
-		/* Docker's words, and Podman's */
-		const char *type = nb_engine_text(one, "Type");
-		const char *address = nb_engine_text(one, "IP");
-
-		if (!type) {
-			type = nb_engine_text(one, "protocol");
-			address = nb_engine_text(one, "host_ip");
-		}
-		/* on the host's loopback it is nobody's whom a mapping serves */
-		if (address && strncmp(address, "127.", 4) == 0)
-			continue;
-		if (type && strcmp(type, protocol) == 0 &&
-		    (has_number(one, "PublicPort", port) || has_number(one, "host_port", port)))
-			return true;
-	}
-	return false;
+	if (number < 0 || !port)
+		return 0;
+	grown = realloc(list->items, (list->count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	list->items = grown;
+	grown += list->count++;
+	*grown = (struct nb_engine_published){ .port = port, .protocol = (uint8_t)number };
+	/* Docker has "/web" */
+	nb_copy_line(grown->container, sizeof(grown->container),
+		     container[0] == '/' ? container + 1 : container);
+	return 0;
 }
 
-int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_places *places,
-			     uint8_t protocol, uint16_t port, char *ret_name)
+/* Docker's words, and Podman's, which may mean several ports with one entry. */
+static int read_published(const cJSON *one, const char *container,
+			  struct nb_engine_published_list *list)
+{
+	const char *type = nb_engine_text(one, "Type");
+	const char *address = nb_engine_text(one, type ? "IP" : "host_ip");
+	uint16_t port = get_port(one, type ? "PublicPort" : "host_port");
+	uint16_t range = type ? 1 : get_port(one, "range");
+	int r = 0;
+
+	/* on the host's loopback it is nobody's whom a mapping serves */
+	if (address && strncmp(address, "127.", 4) == 0)
+		return 0;
+	if (!type)
+		type = nb_engine_text(one, "protocol");
+	for (unsigned int i = 0; r == 0 && i < (range ? range : 1U) && port + i <= UINT16_MAX; i++)
+		r = append_published(list, type, (uint16_t)(port + i), container);
+	return r;
+}
+
+int nb_engine_ask_published(enum nb_engine engine, const struct nb_engine_places *places,
+			    struct nb_engine_published_list *ret)
 {
 	bool podman = engine == NB_ENGINE_PODMAN;
 	char why[NB_ENGINE_WHY];
 	cJSON *list = NULL;
-	const cJSON *container;
+	const cJSON *container, *one;
 	int r = nb_engine_get(engine, podman ? nb_podman_socket(places) : nb_docker_socket(places),
 			      podman ? "/v4.0.0/libpod/containers/json" : "/containers/json", &list,
 			      why);
+	int kept = 0;
 
-	ret_name[0] = '\0';
+	memset(ret, 0, sizeof(*ret));
 	cJSON_ArrayForEach(container, list)
 	{
 		const cJSON *names = cJSON_GetObjectItemCaseSensitive(container, "Names");
 		const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(names, 0));
 
-		if (!name || !publishes(container, nb_protocol_name(protocol), port))
-			continue;
-		/* Docker has "/web" */
-		nb_copy_line(ret_name, NB_NETWORK_NAME_SIZE, name[0] == '/' ? name + 1 : name);
-		break;
+		cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(container, "Ports"))
+		{
+			if (name && kept == 0)
+				kept = read_published(one, name, ret);
+		}
 	}
 	cJSON_Delete(list);
-	return r == -ENOMEM ? r : 0;
+	return r == -ENOMEM || kept < 0 ? -ENOMEM : 0;
+}
+
+void nb_engine_published_list_clear(struct nb_engine_published_list *list)
+{
+	free(list->items);
+	memset(list, 0, sizeof(*list));
 }
 
 /* "172.18.0.2/16": as Docker has it, and Podman for those who speak to it like to Docker. */
@@ -180,6 +209,7 @@ int nb_engine_ask_endpoints(enum nb_engine engine, const struct nb_engine_places
 	/* one who joins is in it as soon as it has its address; in the list of containers later */
 	snprintf(target, sizeof(target), "/networks/%s", network);
 	r = nb_engine_get(engine, socket, target, &json, why);
+	ret->known = r == 0;
 	cJSON_ArrayForEach(container, cJSON_GetObjectItemCaseSensitive(json, "Containers"))
 	{
 		const char *name = nb_engine_text(container, "Name");

@@ -13,6 +13,7 @@
 
 #include "../ruleset/opener.h"
 #include "clash.h"
+#include "tell.h"
 
 struct reading {
 	uint32_t mark;
@@ -118,8 +119,7 @@ static int read_expression(struct nftnl_expr *expr, void *data)
 	return 0;
 }
 
-void nb_clash_advise(const struct nb_chain_list *chains, uint32_t mark,
-		     struct nb_warnings *warnings)
+int nb_clash_find(const struct nb_chain_list *chains, uint32_t mark, struct nb_obstacle_list *ret)
 {
 	for (size_t i = 0; i < chains->count; i++) {
 		const struct nb_chain *chain = &chains->items[i];
@@ -127,7 +127,7 @@ void nb_clash_advise(const struct nb_chain_list *chains, uint32_t mark,
 		for (size_t j = 0; j < chain->count; j++) {
 			struct reading reading = { .mark = mark };
 			struct nb_place place = { chain, chain->rules[j], j };
-			char where[512];
+			struct nb_obstacle obstacle = { .kind = NB_OBSTACLE_CLASHES, .mark = mark };
 			uint32_t own;
 
 			if (!chain->rules[j] || nb_opener_recognise(chain->rules[j], &own))
@@ -135,13 +135,10 @@ void nb_clash_advise(const struct nb_chain_list *chains, uint32_t mark,
 			nftnl_expr_foreach(chain->rules[j], read_expression, &reading);
 			if (!reading.clashes)
 				continue;
-			nb_place_text(&place, where, sizeof(where));
-			nb_warn(warnings,
-				"bit 0x%x of the packet mark, which is nat-bridge's, is used by "
-				"%s, "
-				"too: choose a free one (\"mark\" in the configuration)",
-				mark, where);
-			return;
+			nb_obstacle_at(&obstacle, &place);
+			strcpy(obstacle.cure, "choose a free one (\"mark\" in the configuration)");
+			return nb_obstacle_append(ret, &obstacle);
 		}
 	}
+	return 0;
 }

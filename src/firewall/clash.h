@@ -3,14 +3,10 @@
 #ifndef NAT_BRIDGE_FIREWALL_CLASH_H
 #define NAT_BRIDGE_FIREWALL_CLASH_H
 
-#include "nat-bridge/error.h"
+#include "nat-bridge/firewall.h"
 #include "walk.h"
 
-/* "rule 7 of chain ip filter OUTPUT (text)". */
-void nb_place_text(const struct nb_place *place, char *buffer, size_t size);
-
-/* Warn of the first rule that sets a bit of @mark, or asks for it and not for the whole mark. */
-void nb_clash_advise(const struct nb_chain_list *chains, uint32_t mark,
-		     struct nb_warnings *warnings);
+/* Find the first rule that sets a bit of @mark, or asks for it and not for the whole mark. */
+int nb_clash_find(const struct nb_chain_list *chains, uint32_t mark, struct nb_obstacle_list *ret);
 
 #endif

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <libnftnl/expr.h>
 
 #include "../ruleset/foreign.h"
 #include "chains.h"
@@ -24,27 +25,19 @@
 #include "legacy.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/route.h"
+#include "../ruleset/opener.h"
+#include "program.h"
 #include "sets.h"
-#include "text.h"
+#include "tell.h"
 
 #define TRANSLATES_AT  (NF_IP_PRI_NAT_DST - 10) /* chain `translate` */
 #define ADMITS_LATE_AT (NF_IP_PRI_FILTER - 1)	/* chain `admit-late` */
 #define BRIDGE_NF      "/proc/sys/net/bridge/bridge-nf-call-iptables"
 /* Enough to act on; the next run shows what is left. */
 #define MOST_OBSTACLES 20
-#define CURE_SIZE      320
+#define MOST_JUMPS     16
 /* One by one, where anything may concern them: 10,000 rules of others are then 2 s. */
 #define MOST_WALKED 2000
-
-enum leg {
-	LEG_NONE,
-	LEG_ARRIVES,	/* before it is translated */
-	LEG_TRANSLATED, /* before it is routed */
-	LEG_ENTERS,
-	LEG_ANSWERS,
-	LEG_LEAVES, /* before it gets the address back that was dialled */
-	LEG_COUNT,
-};
 
 struct search {
 	struct nb_netlink *nl;
@@ -55,9 +48,8 @@ struct search {
 	const struct nb_chain **sorted; /* base chains, by priority */
 	size_t sorted_count;
 	bool bridge_nf; /* IPv4 hooks see a bridge's packets before its own later chains do */
-	struct nb_warnings *warnings;
-	char cures[MOST_OBSTACLES][CURE_SIZE]; /* that were told */
-	size_t told;
+	struct nb_obstacle_list *found;
+	int result;		  /* -ENOMEM: one was found, and could not be kept */
 	struct nb_prefix network; /* of the bridge that is looked at */
 };
 
@@ -161,38 +153,39 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 /* --- The way --- */
 
 /* On which stretch does this chain see packets of the mapping? */
-static enum leg find_leg(const struct search *search, const struct nb_chain *chain,
-			 const struct nb_flow_path *path)
+static enum nb_leg find_leg(const struct search *search, const struct nb_chain *chain,
+			    const struct nb_flow_path *path)
 {
-	if (chain->device[0]) /* the ingress of one device */
-		return chain->hook != NF_INET_LOCAL_IN && strcmp(chain->device, path->bridge) == 0
-			       ? LEG_ARRIVES
-			       : LEG_NONE;
+	if (chain->device[0]) { /* the ingress of one device */
+		if (chain->hook == NF_INET_LOCAL_IN || strcmp(chain->device, path->bridge) != 0)
+			return NB_LEG_NONE;
+		return search->bridge_nf ? NB_LEG_TRANSLATED : NB_LEG_ARRIVES;
+	}
 	if (chain->family == NFPROTO_NETDEV)
-		return LEG_NONE;
+		return NB_LEG_NONE;
 	switch (chain->hook) {
 	case NF_INET_PRE_ROUTING:
 		if (chain->family == NFPROTO_BRIDGE)
-			return search->bridge_nf && chain->priority > 0 ? LEG_TRANSLATED
-									: LEG_ARRIVES;
+			return search->bridge_nf && chain->priority > 0 ? NB_LEG_TRANSLATED
+									: NB_LEG_ARRIVES;
 		/* who translates first takes it; ours is said to come first, see hijacks */
 		if (strcmp(chain->type, "nat") == 0)
-			return LEG_NONE;
-		return chain->priority < TRANSLATES_AT ? LEG_ARRIVES : LEG_TRANSLATED;
+			return NB_LEG_NONE;
+		return chain->priority < TRANSLATES_AT ? NB_LEG_ARRIVES : NB_LEG_TRANSLATED;
 	case NF_INET_LOCAL_IN:
 		if (chain->family == NFPROTO_BRIDGE)
-			return search->bridge_nf ? LEG_TRANSLATED : LEG_ARRIVES;
-		return LEG_ENTERS;
+			return search->bridge_nf ? NB_LEG_TRANSLATED : NB_LEG_ARRIVES;
+		return NB_LEG_ENTERS;
 	case NF_INET_LOCAL_OUT:
 	case NF_INET_POST_ROUTING:
 		/* a bridge's own chains see it with the address that was dialled */
 		if (chain->family == NFPROTO_BRIDGE || strcmp(chain->type, "nat") == 0)
-			return LEG_NONE;
+			return NB_LEG_NONE;
 		if (chain->hook == NF_INET_LOCAL_OUT)
-			return LEG_ANSWERS;
-		return chain->priority < NF_IP_PRI_NAT_SRC ? LEG_LEAVES : LEG_NONE;
+			return NB_LEG_ANSWERS;
+		return chain->priority < NF_IP_PRI_NAT_SRC ? NB_LEG_LEAVES : NB_LEG_NONE;
 	}
-	return LEG_NONE;
+	return NB_LEG_NONE;
 }
 
 static void set_device(struct nb_packet_device *device, const struct nb_flow_path *path)
@@ -250,7 +243,8 @@ static void make_answer(struct nb_packet *packet, const struct nb_flow_path *pat
 }
 
 static void make_packet(struct nb_packet *packet, const struct search *search,
-			const struct nb_flow_path *path, enum leg leg, const struct nb_chain *chain)
+			const struct nb_flow_path *path, enum nb_leg leg,
+			const struct nb_chain *chain)
 {
 	uint32_t mark = packet->mark, known = packet->mark_known;
 
@@ -258,11 +252,11 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 	if (path->protocol)
 		nb_packet_set_protocol(packet, path->protocol);
 	packet->ct_dialled = path->port;
-	if (leg == LEG_ANSWERS || leg == LEG_LEAVES) {
+	if (leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES) {
 		make_answer(packet, path, chain);
 		nb_packet_set_destination(packet, search->network.address, search->network.length);
 	} else {
-		make_request(packet, path, chain, leg != LEG_ARRIVES);
+		make_request(packet, path, chain, leg != NB_LEG_ARRIVES);
 		nb_packet_set_source(packet, search->network.address, search->network.length);
 	}
 	packet->mark = mark;
@@ -271,150 +265,33 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 
 /* --- Telling --- */
 
-static const char *family_name(uint8_t family)
-{
-	switch (family) {
-	case NFPROTO_INET:
-		return "inet";
-	case NFPROTO_BRIDGE:
-		return "bridge";
-	case NFPROTO_NETDEV:
-		return "netdev";
-	}
-	return "ip";
-}
-
-void nb_place_text(const struct nb_place *place, char *buffer, size_t size)
-{
-	const struct nb_chain *chain = place->chain;
-	char rule[256];
-
-	if (chain->legacy && place->rule)
-		snprintf(buffer, size, "rule %zu of iptables-legacy's chain %s in table %s (%s)",
-			 place->position + 1, chain->name, chain->table,
-			 nb_rule_text(place->rule, rule, sizeof(rule)));
-	else if (chain->legacy)
-		snprintf(buffer, size, "the policy of iptables-legacy's chain %s in table %s",
-			 chain->name, chain->table);
-	else if (place->rule)
-		snprintf(buffer, size, "rule %llu of chain %s %s %s (%s)",
-			 (unsigned long long)nftnl_rule_get_u64(place->rule, NFTNL_RULE_HANDLE),
-			 family_name(chain->family), chain->table, chain->name,
-			 nb_rule_text(place->rule, rule, sizeof(rule)));
-	else
-		snprintf(buffer, size, "the policy of chain %s %s %s", family_name(chain->family),
-			 chain->table, chain->name);
-}
-
-/* A chain that iptables made: there a rule has to be one that it can read. */
-static bool is_iptables(const struct nb_chain *chain)
-{
-	static const char *const names[] = { "PREROUTING", "INPUT", "OUTPUT", "POSTROUTING" };
-
-	if (chain->legacy)
-		return true;
-	if (!nb_foreign_is_iptables(chain->family, chain->table))
-		return false;
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strcmp(chain->name, names[i]) == 0)
-			return true;
-	return false;
-}
-
-/* What lets these packets through at the head of @base; its own rules stay for all others. */
-static void word_cure(const struct search *search, const struct nb_flow_path *path, enum leg leg,
-		      const struct nb_chain *base, char *buffer, size_t size)
-{
-	const char *protocol = nb_protocol_name(path->protocol);
-	bool answers = leg == LEG_ANSWERS || leg == LEG_LEAVES;
-	bool tracked = base->priority > NF_IP_PRI_CONNTRACK;
-	char match[160];
-
-	/* which stands in panic mode, and for a moment of a reload */
-	if (strcmp(base->table, "firewalld_policy_drop") == 0) {
-		snprintf(buffer, size, "firewall-cmd --panic-off");
-		return;
-	}
-	if (strcmp(base->table, "firewalld") == 0) {
-		snprintf(buffer, size, "firewall-cmd --add-forward-port=port=%u:proto=%s:toport=%u",
-			 path->port, protocol, path->target.port);
-		return;
-	}
-	if (base->owned) {
-		snprintf(buffer, size,
-			 "make the program that owns table %s %s accept 'ct status dnat' there",
-			 family_name(base->family), base->table);
-		return;
-	}
-	if (base->legacy && leg == LEG_ENTERS) {
-		/* the opener; netlink does not reach it, so somebody has to type it */
-		snprintf(buffer, size,
-			 "iptables-legacy -w -t %s -I INPUT 1 -d 127.0.0.0/8 -m mark --mark "
-			 "0x%x/0x%x -m comment --comment nat-bridge -j ACCEPT",
-			 base->table, search->mark, search->mark);
-		return;
-	}
-	if (is_iptables(base)) {
-		if (leg == LEG_ARRIVES)
-			snprintf(match, sizeof(match), "-i %s -p %s --dport %u", path->bridge,
-				 protocol, path->port);
-		else
-			snprintf(match, sizeof(match), "%s %s %s 127.0.0.0/8%s",
-				 answers ? "-o" : "-i", path->bridge, answers ? "-s" : "-d",
-				 tracked ? " -m conntrack --ctstate DNAT" : "");
-		snprintf(buffer, size, "iptables-%s -w -t %s -I %s %s -j ACCEPT",
-			 base->legacy ? "legacy" : "nft", base->table, base->name, match);
-		return;
-	}
-	if (base->family == NFPROTO_BRIDGE)
-		snprintf(match, sizeof(match), "%s%s dport %u",
-			 leg == LEG_ARRIVES ? "" : "ip daddr 127.0.0.0/8 ", protocol,
-			 (unsigned int)(leg == LEG_ARRIVES ? path->port : path->target.port));
-	else if (leg == LEG_ARRIVES)
-		snprintf(match, sizeof(match), "iifname %s %s dport %u", path->bridge, protocol,
-			 path->port);
-	else
-		snprintf(match, sizeof(match), "%s %s ip %s 127.0.0.0/8%s",
-			 answers ? "oifname" : "iifname", path->bridge, answers ? "saddr" : "daddr",
-			 tracked ? " ct status dnat" : "");
-	snprintf(buffer, size, "nft insert rule %s %s %s %s accept", family_name(base->family),
-		 base->table, base->name, match);
-}
-
-enum trouble { DROPPED, MAY_BE_DROPPED, UNTRACKED, REMARKED };
-
 /* One command may mend it for many mappings; it is told once. */
 static bool is_told(const struct search *search, const char *cure)
 {
-	for (size_t i = 0; i < search->told; i++)
-		if (strcmp(search->cures[i], cure) == 0)
+	for (size_t i = 0; i < search->found->count; i++)
+		if (strcmp(search->found->items[i].cure, cure) == 0)
 			return true;
 	return false;
 }
 
-static void tell(struct search *search, const struct nb_flow_path *path, enum leg leg,
-		 enum trouble trouble, const struct nb_place *place, const struct nb_chain *base)
+static void tell(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
+		 enum nb_obstacle_kind kind, const struct nb_place *place,
+		 const struct nb_chain *base)
 {
-	static const char *const words[] = {
-		[DROPPED] = "are dropped by",
-		[MAY_BE_DROPPED] = "may be dropped by",
-		[UNTRACKED] = "are not tracked, and so not translated, because of",
-		[REMARKED] = "lose their mark, and are dropped behind that, by",
+	struct nb_obstacle obstacle = {
+		.kind = kind,
+		.path = *path,
+		.answers = leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES,
+		.owned = base->owned,
 	};
-	char where[512], cure[CURE_SIZE], what[96], target[NB_TARGET_SIZE];
 
-	word_cure(search, path, leg, base, cure, sizeof(cure));
-	if (search->told == MOST_OBSTACLES || is_told(search, cure))
+	nb_obstacle_cure(path, leg, base, search->mark, obstacle.cure, sizeof(obstacle.cure));
+	if (search->found->count == MOST_OBSTACLES || is_told(search, obstacle.cure))
 		return;
-	nb_target_format(&path->target, target);
-	if (leg == LEG_ANSWERS || leg == LEG_LEAVES)
-		snprintf(what, sizeof(what), "answers from %s to %s", target, path->bridge);
-	else
-		snprintf(what, sizeof(what), "packets from %s to %u/%s", path->bridge, path->port,
-			 nb_protocol_name(path->protocol));
-	nb_place_text(place, where, sizeof(where));
-	nb_warn(search->warnings, "%s %s %s: %s", what, words[trouble], where, cure);
-	strcpy(search->cures[search->told++], cure);
+	nb_obstacle_at(&obstacle, place);
+	nb_program_of(&search->chains, base, obstacle.program, sizeof(obstacle.program));
+	if (nb_obstacle_append(search->found, &obstacle) < 0)
+		search->result = -ENOMEM;
 }
 
 /* --- Walking --- */
@@ -423,19 +300,19 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum le
 struct stretch {
 	struct search *search;
 	const struct nb_flow_path *path;
-	enum leg leg;
+	enum nb_leg leg;
 	struct nb_walk walk;
 	const struct nb_chain *remarks; /* where the mark was lost */
 	bool may_fail;			/* some packet of the kind may not get through */
 	bool failed;			/* none does, and it was told */
 };
 
-static void fail(struct stretch *stretch, enum trouble trouble, const struct nb_place *place,
+static void fail(struct stretch *stretch, enum nb_obstacle_kind kind, const struct nb_place *place,
 		 const struct nb_chain *base)
 {
 	stretch->may_fail = stretch->failed = true;
 	if (stretch->path->port)
-		tell(stretch->search, stretch->path, stretch->leg, trouble, place, base);
+		tell(stretch->search, stretch->path, stretch->leg, kind, place, base);
 }
 
 static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
@@ -444,7 +321,7 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 	uint32_t ours = stretch->search->mark, mark = walk->packet.mark;
 	uint32_t known = walk->packet.mark_known;
 	/* the opener at its head lets them pass before they come to any rule */
-	bool opens = stretch->leg == LEG_ENTERS && (mark & known & ours) == ours;
+	bool opens = stretch->leg == NB_LEG_ENTERS && (mark & known & ours) == ours;
 	bool opened = opens && !chain->owned && !chain->legacy;
 
 	make_packet(&walk->packet, stretch->search, stretch->path, stretch->leg, chain);
@@ -463,21 +340,22 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 	stretch->may_fail |= walk->is_untracked != NB_NO || walk->outcomes & NB_OUTCOME_DROP;
 	if (opens && walk->outcomes & NB_OUTCOME_DROP) {
 		/* an opener would stand here if it could; behind it others are looked at, too */
-		fail(stretch, walk->outcomes == NB_OUTCOME_DROP ? DROPPED : MAY_BE_DROPPED,
+		fail(stretch,
+		     walk->outcomes == NB_OUTCOME_DROP ? NB_OBSTACLE_DROPS : NB_OBSTACLE_MAY_DROP,
 		     &walk->drop, chain);
 		stretch->failed = false;
 		return;
 	}
 	if (walk->is_untracked == NB_YES)
-		fail(stretch, UNTRACKED, &walk->untracked, chain);
+		fail(stretch, NB_OBSTACLE_UNTRACKS, &walk->untracked, chain);
 	else if (walk->outcomes == NB_OUTCOME_DROP && stretch->remarks && stretch->remarks != chain)
-		fail(stretch, REMARKED, &walk->remarked, stretch->remarks);
+		fail(stretch, NB_OBSTACLE_REMARKS, &walk->remarked, stretch->remarks);
 	else if (walk->outcomes == NB_OUTCOME_DROP)
-		fail(stretch, DROPPED, &walk->drop, chain);
+		fail(stretch, NB_OBSTACLE_DROPS, &walk->drop, chain);
 }
 
 /* What is found first is told, for behind that nothing comes. */
-static bool walk_leg(struct search *search, const struct nb_flow_path *path, enum leg leg)
+static bool walk_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg)
 {
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	struct stretch stretch = {
@@ -488,9 +366,9 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 			.chains = &search->chains,
 			.look_up = nb_set_look_up,
 			.data = &sets,
-			.guarded = leg == LEG_ENTERS ? search->mark : 0,
+			.guarded = leg == NB_LEG_ENTERS ? search->mark : 0,
 			.packet = {
-				.mark = leg == LEG_ENTERS ? search->mark : 0,
+				.mark = leg == NB_LEG_ENTERS ? search->mark : 0,
 				.mark_known = UINT32_MAX,
 			},
 		},
@@ -502,7 +380,7 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 
 		if (find_leg(search, chain, path) != leg)
 			continue;
-		if (leg == LEG_ENTERS && !admitted_late && chain->priority > ADMITS_LATE_AT) {
+		if (leg == NB_LEG_ENTERS && !admitted_late && chain->priority > ADMITS_LATE_AT) {
 			nb_packet_write_mark(&stretch.walk.packet, search->mark, search->mark);
 			stretch.walk.remarked.chain = stretch.remarks = NULL;
 			admitted_late = true;
@@ -516,8 +394,8 @@ static bool walk_path(struct search *search, const struct nb_flow_path *path)
 {
 	bool may_fail = false;
 
-	for (int leg = LEG_ARRIVES; leg < LEG_COUNT; leg++)
-		may_fail |= walk_leg(search, path, (enum leg)leg);
+	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++)
+		may_fail |= walk_leg(search, path, (enum nb_leg)leg);
 	return may_fail;
 }
 
@@ -530,44 +408,345 @@ static bool may_concern(struct search *search, const struct nb_flow_path *path)
 	return walk_path(search, &any);
 }
 
-static void advise_reverse_path(struct search *search, const struct nb_flow_path *path)
+static void find_reverse_path(struct search *search, const struct nb_flow_path *path)
 {
+	struct nb_obstacle obstacle = { .kind = NB_OBSTACLE_REVERSE_PATH, .path = *path };
 	struct nb_error ignored;
 
 	if (nb_route_network(search->nl, path->index, &search->network, &ignored) < 0 ||
 	    search->network.length == 0 ||
 	    nb_route_accepts(search->nl, path->index, &search->network, &ignored) != 0)
 		return;
-	nb_warn(search->warnings,
-		"the reverse path filter drops what comes from %s: the route back to its network "
-		"goes "
-		"another way (sysctl -w net.ipv4.conf.%s.rp_filter=0 "
-		"net.ipv4.conf.all.rp_filter=0, or "
-		"mend the route)",
-		path->bridge, path->bridge);
-	search->told++;
+	snprintf(obstacle.cure, sizeof(obstacle.cure),
+		 "sysctl -w net.ipv4.conf.%s.rp_filter=0 net.ipv4.conf.all.rp_filter=0",
+		 path->bridge);
+	if (nb_obstacle_append(search->found, &obstacle) < 0)
+		search->result = -ENOMEM;
+}
+
+static void close_firewalls(struct search *search)
+{
+	free(search->sorted);
+	nb_foreign_forget(search->owned, search->owned_count);
+	nb_chain_list_clear(&search->chains);
+}
+
+int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+		     size_t count, struct nb_obstacle_list *ret, struct nb_error *err)
+{
+	struct search search = { .nl = nl, .mark = mark, .found = ret };
+	int r = count ? read_firewalls(&search, err) : 0;
+	bool concerned = false;
+	size_t walked = 0;
+
+	for (size_t i = 0; r == 0 && i < count && ret->count < MOST_OBSTACLES; i++) {
+		if (i == 0 || strcmp(paths[i].bridge, paths[i - 1].bridge) != 0) {
+			find_reverse_path(&search, &paths[i]);
+			concerned = may_concern(&search, &paths[i]);
+		}
+		if (concerned && walked++ < MOST_WALKED)
+			walk_path(&search, &paths[i]);
+		r = search.result;
+	}
+	if (r == 0 && count)
+		r = nb_clash_find(&search.chains, mark, ret);
+	close_firewalls(&search);
+	return r == -ENOMEM ? r : 0;
+}
+
+/* --- One rule that was seen --- */
+
+static int take_jump(struct nftnl_expr *expr, void *data)
+{
+	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
+	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN))
+		*(const char **)data = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
+	return 0;
+}
+
+static bool leads_to(const struct search *search, const struct nb_chain *from,
+		     const struct nb_chain *to, unsigned int depth)
+{
+	if (from == to)
+		return true;
+	for (size_t i = 0; depth && i < from->count; i++) {
+		const struct nb_chain *next;
+		const char *name = NULL;
+
+		if (from->rules[i])
+			nftnl_expr_foreach(from->rules[i], take_jump, &name);
+		next = name ? nb_chain_find(&search->chains, from, name) : NULL;
+		if (next && leads_to(search, next, to, depth - 1))
+			return true;
+	}
+	return false;
+}
+
+static bool is_there(const struct nb_chain *chain, const struct nb_obstacle *obstacle,
+		     struct nb_place *place)
+{
+	if (chain->legacy || chain->family != obstacle->family ||
+	    strcmp(chain->table, obstacle->table) != 0 || strcmp(chain->name, obstacle->chain) != 0)
+		return false;
+	*place = (struct nb_place){ .chain = chain };
+	for (size_t i = 0; obstacle->handle && i < chain->count; i++)
+		if (chain->rules[i] &&
+		    nftnl_rule_get_u64(chain->rules[i], NFTNL_RULE_HANDLE) == obstacle->handle)
+			*place = (struct nb_place){ chain, chain->rules[i], i };
+	return !obstacle->handle || place->rule;
+}
+
+static void explain(const struct search *search, const struct nb_flow_path *path,
+		    const struct nb_place *place, struct nb_obstacle *ret)
+{
+	const struct nb_chain *base = place->chain;
+	enum nb_leg leg = NB_LEG_NONE;
+	struct nb_flow_path there = *path;
+	bool answers = ret->answers;
+
+	/* a chain that is jumped to from several: that which the packet passed */
+	for (size_t i = 0; i < search->sorted_count && leg == NB_LEG_NONE; i++) {
+		const struct nb_chain *one = search->sorted[i];
+		enum nb_leg of = find_leg(search, one, path);
+
+		/* a translation before ours, and the ingress of a bridge's port */
+		if (of == NB_LEG_NONE && !answers &&
+		    (one->device[0] ||
+		     (one->hook == NF_INET_PRE_ROUTING && one->family != NFPROTO_BRIDGE)))
+			of = NB_LEG_ARRIVES;
+		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain, MOST_JUMPS) ||
+		    answers != (of == NB_LEG_ANSWERS || of == NB_LEG_LEAVES))
+			continue;
+		base = one;
+		leg = of;
+	}
+	ret->kind = NB_OBSTACLE_DROPS;
+	ret->path = *path;
+	ret->owned = base->owned;
+	nb_obstacle_at(ret, place);
+	nb_program_of(&search->chains, base, ret->program, sizeof(ret->program));
+	if (base->device[0])
+		memcpy(there.bridge, base->device, sizeof(there.bridge));
+	if (leg != NB_LEG_NONE)
+		nb_obstacle_cure(&there, leg, base, search->mark, ret->cure, sizeof(ret->cure));
+	else
+		snprintf(ret->cure, sizeof(ret->cure), "make an exception for %s in chain %s %s %s",
+			 path->bridge, nb_family_name(ret->family), ret->table, ret->chain);
+}
+
+int nb_firewall_explain(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *path,
+			struct nb_obstacle *ret, struct nb_error *err)
+{
+	struct search search = { .nl = nl, .mark = mark };
+	int r = read_firewalls(&search, err);
+	struct nb_place place;
+
+	if (r == 0)
+		r = -ENOENT;
+	for (size_t i = 0; r == -ENOENT && i < search.chains.count; i++)
+		if (is_there(&search.chains.items[i], ret, &place)) {
+			explain(&search, path, &place, ret);
+			r = 0;
+		}
+	close_firewalls(&search);
+	return r;
+}
+
+bool nb_firewall_has_legacy(void)
+{
+	struct nb_chain_list chains = { 0 };
+	bool found;
+
+	found = nb_legacy_read(&chains) == 0 && chains.count;
+	nb_chain_list_clear(&chains);
+	return found;
 }
 
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err)
 {
-	struct search search = { .nl = nl, .mark = mark, .warnings = warnings };
-	int r = count ? read_firewalls(&search, err) : 0;
-	bool concerned = false;
-	size_t walked = 0;
+	struct nb_obstacle_list found = { 0 };
+	int r = nb_firewall_find(nl, mark, paths, count, &found, err);
+	char text[NB_OBSTACLE_TEXT];
 
-	for (size_t i = 0; r == 0 && i < count && search.told < MOST_OBSTACLES; i++) {
-		if (i == 0 || strcmp(paths[i].bridge, paths[i - 1].bridge) != 0) {
-			advise_reverse_path(&search, &paths[i]);
-			concerned = may_concern(&search, &paths[i]);
-		}
-		if (concerned && walked++ < MOST_WALKED)
-			walk_path(&search, &paths[i]);
+	for (size_t i = 0; i < found.count; i++)
+		nb_warn(warnings, "%s", nb_obstacle_text(&found.items[i], text, sizeof(text)));
+	nb_obstacle_list_clear(&found);
+	return r;
+}
+
+/* --- The overview --- */
+
+/* What a chain does to the packets of one mapping, whatever other chains did before. */
+static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_chain *chain)
+{
+	enum nb_truth untracked = chain->priority < NF_IP_PRI_CONNTRACK ? walk->is_untracked
+									: NB_NO;
+
+	if (untracked == NB_YES || walk->outcomes == NB_OUTCOME_DROP)
+		return NB_PASSES_NOT;
+	if (untracked == NB_MAYBE || walk->outcomes & NB_OUTCOME_DROP)
+		return NB_PASSES_PERHAPS;
+	return NB_PASSES;
+}
+
+/* @passages, by the order of search->sorted, get what is worse. */
+static void survey_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
+		       enum nb_passage *passages)
+{
+	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
+	uint32_t mark = leg == NB_LEG_ENTERS ? search->mark : 0;
+
+	for (size_t i = 0; i < search->sorted_count; i++) {
+		const struct nb_chain *chain = search->sorted[i];
+		struct nb_walk walk = {
+			.chains = &search->chains,
+			.look_up = nb_set_look_up,
+			.data = &sets,
+			.packet = { .mark = mark, .mark_known = UINT32_MAX },
+		};
+		enum nb_passage passage;
+
+		if (find_leg(search, chain, path) != leg)
+			continue;
+		make_packet(&walk.packet, search, path, leg, chain);
+		nb_walk_chain(&walk, chain, chain->count);
+		passage = judge_chain(&walk, chain);
+		if (passage > passages[i])
+			passages[i] = passage;
 	}
-	if (r == 0 && count)
-		nb_clash_advise(&search.chains, mark, warnings);
-	free(search.sorted);
-	nb_foreign_forget(search.owned, search.owned_count);
-	nb_chain_list_clear(&search.chains);
-	return r == -ENOMEM ? r : 0;
+}
+
+/* Does every chain let all of it through? */
+static bool survey_path(struct search *search, const struct nb_flow_path *path,
+			enum nb_passage *passages)
+{
+	bool passes = true;
+
+	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++)
+		survey_leg(search, path, (enum nb_leg)leg, passages);
+	for (size_t i = 0; i < search->sorted_count; i++)
+		passes &= passages[i] <= NB_PASSES;
+	return passes;
+}
+
+/* One bridge's paths: first all of them as one, and if that is not clear one by one. */
+static int survey_bridge(struct search *search, const struct nb_flow_path *paths, size_t count,
+			 size_t *walked, enum nb_passage *passages)
+{
+	size_t size = search->sorted_count * sizeof(*passages);
+	struct nb_flow_path any = { .index = paths->index, .target.address = INADDR_LOOPBACK };
+	enum nb_passage *whole = calloc(search->sorted_count + 1, sizeof(*whole));
+	struct nb_error ignored;
+
+	if (!whole)
+		return -ENOMEM;
+	memcpy(any.bridge, paths->bridge, sizeof(any.bridge));
+	search->network.length = 0;
+	(void)nb_route_network(search->nl, paths->index, &search->network, &ignored);
+	if (!survey_path(search, &any, whole)) {
+		size_t i = 0;
+
+		for (; i < count && *walked < MOST_WALKED; i++, ++*walked)
+			survey_path(search, &paths[i], passages);
+		if (i == count)
+			memset(whole, 0, size);
+	}
+	for (size_t i = 0; i < search->sorted_count; i++)
+		if (whole[i] > passages[i])
+			passages[i] = whole[i];
+	free(whole);
+	return 0;
+}
+
+static const char *hook_name(const struct nb_chain *chain)
+{
+	static const char *const names[] = { "prerouting", "input", "forward", "output",
+					     "postrouting" };
+
+	if (chain->device[0])
+		return "ingress";
+	return chain->hook < sizeof(names) / sizeof(names[0]) ? names[chain->hook] : "";
+}
+
+static bool has_opener(const struct nb_chain *chain, uint32_t mark)
+{
+	uint32_t found;
+
+	for (size_t i = 0; i < chain->count; i++)
+		if (chain->rules[i] && nb_opener_recognise(chain->rules[i], &found) &&
+		    found == mark)
+			return true;
+	return false;
+}
+
+static int list_chain(const struct search *search, const struct nb_chain *chain,
+		      enum nb_passage passage, struct nb_firewall_list *ret)
+{
+	struct nb_firewall_chain *added = reallocarray(ret->items, ret->count + 1, sizeof(*added));
+
+	if (!added)
+		return -ENOMEM;
+	ret->items = added;
+	added += ret->count;
+	*added = (struct nb_firewall_chain){
+		.family = nb_family_name(chain->family),
+		.table = strdup(chain->table),
+		.chain = strdup(chain->name),
+		.hook = hook_name(chain),
+		.priority = chain->priority,
+		.legacy = chain->legacy,
+		.owned = chain->owned,
+		.opener = has_opener(chain, search->mark),
+		.passage = passage,
+	};
+	nb_program_of(&search->chains, chain, added->program, sizeof(added->program));
+	ret->count++;
+	return added->table && added->chain ? 0 : -ENOMEM;
+}
+
+static int survey(struct search *search, const struct nb_flow_path *paths, size_t count,
+		  struct nb_firewall_list *ret)
+{
+	enum nb_passage *passages = calloc(search->sorted_count + 1, sizeof(*passages));
+	size_t walked = 0, same;
+	int r = 0;
+
+	if (!passages)
+		return -ENOMEM;
+	for (size_t i = 0; r == 0 && i < count; i += same) {
+		for (same = 1; i + same < count; same++)
+			if (strcmp(paths[i].bridge, paths[i + same].bridge) != 0)
+				break;
+		r = survey_bridge(search, &paths[i], same, &walked, passages);
+	}
+	for (size_t i = 0; r == 0 && i < search->sorted_count; i++)
+		if (passages[i] != NB_PASSES_UNSEEN)
+			r = list_chain(search, search->sorted[i], passages[i], ret);
+	free(passages);
+	return r;
+}
+
+int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+			 size_t count, struct nb_firewall_list *ret)
+{
+	struct search search = { .nl = nl, .mark = mark };
+	struct nb_error ignored;
+	int r = count ? read_firewalls(&search, &ignored) : 0;
+
+	memset(ret, 0, sizeof(*ret));
+	if (r == 0)
+		r = survey(&search, paths, count, ret);
+	close_firewalls(&search);
+	return r;
+}
+
+void nb_firewall_list_clear(struct nb_firewall_list *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		free(list->items[i].table);
+		free(list->items[i].chain);
+	}
+	free(list->items);
+	memset(list, 0, sizeof(*list));
 }

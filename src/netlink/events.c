@@ -18,6 +18,7 @@
 #include <sys/socket.h>
 
 #include "nat-bridge/events.h"
+#include "nat-bridge/probe.h"
 #include "nat-bridge/ruleset.h"
 
 #define BUFFER_SIZE   32768
@@ -171,6 +172,22 @@ static void read_ruleset_message(struct nb_events *events, const struct nlmsghdr
 	events->ours |= ours;
 }
 
+/* A device that comes and goes with a probe is no mapping's. */
+static bool is_of_a_probe(const struct nlmsghdr *message)
+{
+	struct nlattr *attr;
+
+	if (message->nlmsg_type != RTM_NEWLINK && message->nlmsg_type != RTM_DELLINK)
+		return false;
+	mnl_attr_for_each(attr, message, sizeof(struct ifinfomsg)) {
+		if (mnl_attr_get_type(attr) == IFLA_IFNAME)
+			return mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0 &&
+			       strncmp(mnl_attr_get_str(attr), NB_PROBE_PREFIX,
+				       strlen(NB_PROBE_PREFIX)) == 0;
+	}
+	return false;
+}
+
 static void read_socket(struct nb_events *events, struct mnl_socket *socket,
 			struct nb_event_report *ret)
 {
@@ -190,7 +207,10 @@ static void read_socket(struct nb_events *events, struct mnl_socket *socket,
 		if (length <= 0)
 			return;
 		if (socket == events->devices) {
-			ret->what |= NB_EVENT_DEVICES;
+			for (; mnl_nlmsg_ok(message, left);
+			     message = mnl_nlmsg_next(message, &left))
+				if (!is_of_a_probe(message))
+					ret->what |= NB_EVENT_DEVICES;
 			continue;
 		}
 		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))

@@ -156,6 +156,7 @@ static int read_link(const struct nlmsghdr *message, void *data)
 	link->index = info->ifi_index;
 	link->hardware = info->ifi_type;
 	link->loopback = info->ifi_flags & IFF_LOOPBACK;
+	link->up = info->ifi_flags & IFF_UP;
 
 	mnl_attr_for_each(attr, message, sizeof(*info)) {
 		switch (mnl_attr_get_type(attr)) {

@@ -62,12 +62,20 @@ static struct nlmsghdr *ask_for(char *buffer, uint32_t address, uint8_t source_b
 int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
 		    struct nb_error *err)
 {
+	return nb_route_lookup_from(nl, 0, address, ret, err);
+}
+
+int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
+			 struct nb_route *ret, struct nb_error *err)
+{
 	char buffer[256];
-	struct nlmsghdr *request = ask_for(buffer, address, 0);
+	struct nlmsghdr *request = ask_for(buffer, address, source ? 32 : 0);
 	struct nb_route found = { 0 };
 	struct nb_netlink_ack ack;
 	int r;
 
+	if (source)
+		mnl_attr_put_u32(request, RTA_SRC, htonl(source));
 	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_route, &found, &ack);
 	if (r < 0 && !is_refusal(r))
 		return nb_netlink_error(err, &ack, r, "look up a route");
@@ -179,8 +187,7 @@ int nb_route_is_default(struct nb_netlink *nl, int ifindex, struct nb_error *err
 struct address_search {
 	int ifindex;
 	size_t count;
-	uint32_t address; /* host byte order */
-	unsigned int length;
+	struct nb_prefix first, last;
 };
 
 static int read_address(const struct nlmsghdr *message, void *data)
@@ -197,37 +204,54 @@ static int read_address(const struct nlmsghdr *message, void *data)
 	mnl_attr_for_each(attr, message, sizeof(*header)) {
 		if (mnl_attr_get_type(attr) == IFA_LOCAL &&
 		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
-			search->address = ntohl(mnl_attr_get_u32(attr));
+			search->last.address = ntohl(mnl_attr_get_u32(attr));
 	}
-	search->length = header->ifa_prefixlen;
+	search->last.length = header->ifa_prefixlen;
+	if (search->count == 1)
+		search->first = search->last;
 	return 0;
+}
+
+static int search_addresses(struct nb_netlink *nl, struct address_search *search,
+			    struct nb_error *err)
+{
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct nb_netlink_ack ack;
+	struct ifaddrmsg *header;
+	int r;
+
+	request->nlmsg_type = RTM_GETADDR;
+	request->nlmsg_flags = NLM_F_DUMP;
+	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->ifa_family = AF_INET;
+	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_address, search, &ack);
+	return r < 0 ? nb_netlink_error(err, &ack, r, "read addresses") : 0;
 }
 
 int nb_route_network(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
 		     struct nb_error *err)
 {
-	char buffer[256];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct address_search search = { .ifindex = ifindex };
-	struct nb_netlink_ack ack;
-	struct ifaddrmsg *header;
-	int r;
+	int r = search_addresses(nl, &search, err);
 
 	memset(ret, 0, sizeof(*ret));
-	request->nlmsg_type = RTM_GETADDR;
-	request->nlmsg_flags = NLM_F_DUMP;
-	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-	header->ifa_family = AF_INET;
-	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_address, &search, &ack);
-	if (r < 0)
-		return nb_netlink_error(err, &ack, r, "read addresses");
-	if (search.count == 1 && search.length > 0 && search.length <= 30)
-		*ret = (struct nb_prefix){ .address = search.address, .length = search.length };
-	return 0;
+	if (r == 0 && search.count == 1 && search.first.length > 0 && search.first.length <= 30)
+		*ret = search.first;
+	return r;
 }
 
-/* Any other host's address of the same network. */
-static uint32_t neighbour_of(const struct nb_prefix *own)
+int nb_route_address(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
+		     struct nb_error *err)
+{
+	struct address_search search = { .ifindex = ifindex };
+	int r = search_addresses(nl, &search, err);
+
+	*ret = search.first;
+	return r;
+}
+
+uint32_t nb_route_neighbour(const struct nb_prefix *own)
 {
 	uint32_t hosts = UINT32_MAX >> own->length;
 	uint32_t host = own->address & hosts;
@@ -245,7 +269,7 @@ int nb_route_accepts(struct nb_netlink *nl, int ifindex, const struct nb_prefix 
 	struct nb_netlink_ack ack;
 	int r;
 
-	mnl_attr_put_u32(request, RTA_SRC, htonl(neighbour_of(network)));
+	mnl_attr_put_u32(request, RTA_SRC, htonl(nb_route_neighbour(network)));
 	mnl_attr_put_u32(request, RTA_IIF, (uint32_t)ifindex);
 	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, NULL, NULL, &ack);
 	/* EXDEV says the filter; from Linux 6.13 on every refusal is EHOSTUNREACH or EINVAL */

@@ -63,8 +63,8 @@ static const char *network_of(const struct planner *p, const char *bridge, char 
 	return buffer;
 }
 
-static __attribute__((format(printf, 3, 4))) void find(struct planner *p, const char *bridge,
-						       const char *format, ...)
+static __attribute__((format(printf, 4, 5))) void find(struct planner *p, enum nb_drift drift,
+						       const char *bridge, const char *format, ...)
 {
 	struct nb_plan *plan = p->plan;
 	struct nb_finding *finding;
@@ -89,8 +89,11 @@ static __attribute__((format(printf, 3, 4))) void find(struct planner *p, const 
 	va_start(args, format);
 	vsnprintf(finding->what, sizeof(finding->what), format, args);
 	va_end(args);
-	if (bridge)
+	finding->drift = drift;
+	if (bridge) {
 		network_of(p, bridge, finding->network);
+		snprintf(finding->bridge, sizeof(finding->bridge), "%s", bridge);
+	}
 	snprintf(finding->mend, sizeof(finding->mend), MEND_APPLY);
 }
 
@@ -351,14 +354,15 @@ static void plan_table(struct planner *p)
 	case NB_TABLE_ABSENT:
 		if (plan->bridges.count == 0)
 			return;
-		find(p, NULL, "table inet %s is missing", NB_TABLE_NAME);
+		find(p, NB_DRIFT_TABLE, NULL, "table inet %s is missing", NB_TABLE_NAME);
 		break;
 	case NB_TABLE_DAMAGED:
-		find(p, NULL, "table inet %s is damaged: %s", NB_TABLE_NAME, state->damage);
+		find(p, NB_DRIFT_TABLE, NULL, "table inet %s is damaged: %s", NB_TABLE_NAME,
+		     state->damage);
 		break;
 	case NB_TABLE_OLDER:
-		find(p, NULL, "table inet %s is of an older version: %s", NB_TABLE_NAME,
-		     state->damage);
+		find(p, NB_DRIFT_TABLE, NULL, "table inet %s is of an older version: %s",
+		     NB_TABLE_NAME, state->damage);
 		break;
 	default:
 		return;
@@ -414,12 +418,12 @@ static void plan_bridges(struct planner *p)
 		if (old && nb_comment_equal(old->comment, bridge->comment))
 			continue;
 		if (old) {
-			find(p, bridge->name, "set bridges has another comment for %s",
-			     bridge->name);
+			find(p, NB_DRIFT_LEFT, bridge->name,
+			     "set bridges has another comment for %s", bridge->name);
 			add_op(p, &p->plan->first, op);
 		} else {
-			find(p, bridge->name, "bridge %s is not guarded: it is not in set bridges",
-			     bridge->name);
+			find(p, NB_DRIFT_GUARD, bridge->name,
+			     "bridge %s is not guarded: it is not in set bridges", bridge->name);
 		}
 		op.kind = NB_OP_BRIDGE_ADD;
 		add_op(p, &p->plan->first, op);
@@ -449,8 +453,8 @@ static bool is_same(const struct difference *d, const struct nb_element *have,
 	       (d->delete != NB_OP_TARGET_DELETE || same_text(have->comment, want->comment));
 }
 
-static void word_difference(struct planner *p, const struct difference *d,
-			    const struct nb_element *have, const struct nb_element *want)
+static void word_mapping(struct planner *p, const struct difference *d,
+			 const struct nb_element *have, const struct nb_element *want)
 {
 	const struct nb_element *one = want ? want : have;
 	char ours[NB_TARGET_SIZE], theirs[NB_TARGET_SIZE];
@@ -464,25 +468,41 @@ static void word_difference(struct planner *p, const struct difference *d,
 	    !nb_element_find_exact(&p->state->accepted, want)) {
 		/* said once, not for each set */
 		if (d->delete == NB_OP_TARGET_DELETE)
-			find(p, one->bridge, "mapping %s %u/%s to %s is missing", one->bridge,
-			     one->port, protocol, nb_target_format(&one->target, ours));
+			find(p, NB_DRIFT_MAPPING, one->bridge, "mapping %s %u/%s to %s is missing",
+			     one->bridge, one->port, protocol,
+			     nb_target_format(&one->target, ours));
 	} else if (!have)
-		find(p, one->bridge, "mapping %s %u/%s to %s is missing in %s", one->bridge,
-		     one->port, protocol, nb_target_format(&one->target, ours), d->set);
+		find(p, NB_DRIFT_MAPPING, one->bridge, "mapping %s %u/%s to %s is missing in %s",
+		     one->bridge, one->port, protocol, nb_target_format(&one->target, ours),
+		     d->set);
 	else if (!want)
-		find(p, one->bridge, "%s has a mapping that nothing asks for: %s %u/%s to %s",
-		     d->set, one->bridge, one->port, protocol,
-		     nb_target_format(&one->target, theirs));
+		find(p, NB_DRIFT_LEFT, one->bridge,
+		     "%s has a mapping that nothing asks for: %s %u/%s to %s", d->set, one->bridge,
+		     one->port, protocol, nb_target_format(&one->target, theirs));
 	else if (!nb_target_equal(&have->target, &want->target))
-		find(p, one->bridge, "%s sends %s %u/%s to %s instead of %s", d->set, one->bridge,
-		     one->port, protocol, nb_target_format(&have->target, theirs),
+		find(p, NB_DRIFT_MAPPING, one->bridge, "%s sends %s %u/%s to %s instead of %s",
+		     d->set, one->bridge, one->port, protocol,
+		     nb_target_format(&have->target, theirs),
 		     nb_target_format(&want->target, ours));
 	else if (!nb_element_same_expiry(have, want))
-		find(p, one->bridge, "%s has another expiry for %s %u/%s", d->set, one->bridge,
-		     one->port, protocol);
+		find(p, NB_DRIFT_MAPPING, one->bridge, "%s has another expiry for %s %u/%s", d->set,
+		     one->bridge, one->port, protocol);
 	else
-		find(p, one->bridge, "%s has another mark for %s %u/%s", d->set, one->bridge,
-		     one->port, protocol);
+		find(p, NB_DRIFT_LEFT, one->bridge, "%s has another mark for %s %u/%s", d->set,
+		     one->bridge, one->port, protocol);
+}
+
+static void word_difference(struct planner *p, const struct difference *d,
+			    const struct nb_element *have, const struct nb_element *want)
+{
+	const struct nb_element *one = want ? want : have;
+	size_t before = p->plan->finding_count;
+
+	word_mapping(p, d, have, want);
+	for (size_t i = before; one && i < p->plan->finding_count; i++) {
+		p->plan->findings[i].port = one->port;
+		p->plan->findings[i].protocol = one->protocol;
+	}
 }
 
 static void plan_set(struct planner *p, const struct difference *d, bool deletions)
@@ -608,18 +628,19 @@ static void plan_openers(struct planner *p)
 		if (chain->owned)
 			continue;
 		if (wanted && chain->can_drop && !chain->keep) {
-			find(p, NULL, "opener is missing in chain %s %s %s", family, chain->table,
-			     chain->name);
+			find(p, NB_DRIFT_OPENER, NULL, "opener is missing in chain %s %s %s",
+			     family, chain->table, chain->name);
 			add_opener_op(p, list, chain, 0);
 		}
 		for (size_t j = 0; j < chain->extra_count; j++) {
-			find(p, NULL, "opener is doubled, misplaced or outdated in chain %s %s %s",
-			     family, chain->table, chain->name);
+			find(p, NB_DRIFT_OPENER, NULL,
+			     "opener is doubled, misplaced or outdated in chain %s %s %s", family,
+			     chain->table, chain->name);
 			add_opener_op(p, list, chain, chain->extra[j]);
 		}
 		if (!wanted && chain->keep) {
-			find(p, NULL, "opener is left over in chain %s %s %s", family, chain->table,
-			     chain->name);
+			find(p, NB_DRIFT_LEFT, NULL, "opener is left over in chain %s %s %s",
+			     family, chain->table, chain->name);
 			add_opener_op(p, list, chain, chain->keep);
 		}
 	}
@@ -642,10 +663,10 @@ static void plan_wanted_link(struct planner *p, const struct nb_link *link)
 	if (link->route_localnet == 1 && !untagged)
 		return;
 	if (!closed && link->route_localnet != 1)
-		find(p, link->name, "route_localnet of %s is %u instead of 1", link->name,
-		     link->route_localnet);
+		find(p, NB_DRIFT_ROUTE, link->name, "route_localnet of %s is %u instead of 1",
+		     link->name, link->route_localnet);
 	else if (!closed)
-		find(p, link->name, "the tag of %s is missing", link->name);
+		find(p, NB_DRIFT_ROUTE, link->name, "the tag of %s is missing", link->name);
 	add_link_step(p, &plan->enable, &plan->enable_count, link, 1, untagged, tag);
 }
 
@@ -663,8 +684,8 @@ static void plan_ingress(struct planner *p)
 			if (ingress->priority == 0 || state->partial)
 				continue;
 			if (!nb_bridge_find(&state->bridges, link->name))
-				find(p, link->name, "the ingress filter of %s is left over",
-				     link->name);
+				find(p, NB_DRIFT_LEFT, link->name,
+				     "the ingress filter of %s is left over", link->name);
 			add_ingress_step(p, &plan->detach, &plan->detach_count, link);
 			continue;
 		}
@@ -673,7 +694,8 @@ static void plan_ingress(struct planner *p)
 			continue;
 		/* of a bridge that is not guarded at all that is said */
 		if (is_guarded(p, link->name))
-			find(p, link->name, "the ingress filter of %s is %s", link->name,
+			find(p, NB_DRIFT_GUARD, link->name, "the ingress filter of %s is %s",
+			     link->name,
 			     ingress->priority ? "of another version or for another mark"
 					       : "missing");
 		add_ingress_step(p, &plan->attach, &plan->attach_count, link);
@@ -692,7 +714,8 @@ static void plan_links(struct planner *p)
 		uint32_t previous = previous_of(p, link);
 
 		if (tagged && !is_guarded(p, link->name)) {
-			find(p, link->name, "device %s is tagged, but %s", link->name,
+			find(p, NB_DRIFT_GUARD, link->name, "device %s is tagged, but %s",
+			     link->name,
 			     link->ingress.current ? "only the filter at its ingress guards it"
 						   : "no guard protects it");
 			add_link_step(p, &plan->close, &plan->close_count, link, previous, true, 0);
@@ -726,7 +749,7 @@ static void plan_second(struct planner *p)
 		if (!exists(p))
 			return;
 		if (p->state->table == NB_TABLE_SOUND)
-			find(p, NULL, "table inet %s is left over", NB_TABLE_NAME);
+			find(p, NB_DRIFT_LEFT, NULL, "table inet %s is left over", NB_TABLE_NAME);
 		add_op(p, &plan->second, (struct nb_op){ .kind = NB_OP_TABLE_DELETE });
 		return;
 	}
@@ -735,7 +758,8 @@ static void plan_second(struct planner *p)
 
 		if (nb_bridge_find(&plan->bridges, bridge->name))
 			continue;
-		find(p, bridge->name, "set bridges guards %s, which has no mapping", bridge->name);
+		find(p, NB_DRIFT_LEFT, bridge->name, "set bridges guards %s, which has no mapping",
+		     bridge->name);
 		add_op(p, &plan->second,
 		       (struct nb_op){ .kind = NB_OP_BRIDGE_DELETE, .bridge = bridge });
 	}

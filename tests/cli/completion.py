@@ -48,7 +48,7 @@ def offered(*words, program=None, prefix=(), **others):
 def _():
     fresh()
     got = offered("")
-    expect_eq(set(got), {"add", "remove", "list", "apply", "check", "flush", "watch"},
+    expect_eq(set(got), {"add", "remove", "list", "apply", "check", "flush", "status", "watch"},
               "commands")
     expect(all(got.values()), f"each with its summary: {got}")
     expect_eq(set(offered("r")), {"remove", "rm"}, "an alias that is being typed")
@@ -91,6 +91,7 @@ def _():
     lab.good("add", "br-two", "81", "--runtime")
     expect_eq(set(offered("remove", "")), {"agents", "br-two"}, "stored networks")
     expect_eq(set(offered("list", "docker:")), {"docker:agents"}, "with a prefix")
+    expect_eq(set(offered("status", "docker:")), {"docker:agents"}, "the same of status")
     expect_eq(offered("rm", "agents", ""), {"80/tcp": "leads to 127.0.0.1:80",
                                             "53/udp": "leads to 127.0.0.54:53"}, "its ports")
     expect_eq(set(offered("remove", "docker:agents", "80/tcp", "")), {"53/udp"}, "none twice")

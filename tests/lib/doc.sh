@@ -14,12 +14,13 @@
 
 doc_lib=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
-# Bridges of engines, times and time left, counts.
+# Bridges of engines, times and time left, processes, counts.
 doc_normal()
 {
 	sed -E -e 's/br-[0-9a-f]{12}/BRIDGE/g' -e 's/podman[0-9]+/podmanN/g' -e 's/[ \t]+$//' \
 		-e 's/[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}Z/TIME/g' \
 		-e 's/ [0-9]+[dhm][0-9]{2}[hms] / LEFT /g' \
+		-e 's/[a-z0-9.-]+\[[0-9]+\] +[0-9]+ +[0-9]+ +[0-9.]+[KMG]?/PROCESS N N N/g' \
 		-e 's/ active +[0-9]+ +[0-9.]+[KMG]? / active N N /' \
 		-e 's/"(connections|packets|bytes)":\t[0-9]+/"\1":\tN/'
 }

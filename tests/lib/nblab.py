@@ -532,9 +532,10 @@ class Services:
                     os.write(log, f"tcp {address[0]}:{address[1]}\n".encode())
                     try:
                         client.send(f"tcp {address[0]}:{address[1]}\n".encode())
-                        clients[client] = address
-                    except OSError:  # reset already
+                    except OSError:  # reset already, as by a probe
                         client.close()
+                        continue
+                    clients[client] = address
                 elif sock in servers:
                     address = servers[sock]
                     try:

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The parts of `nat-bridge doctor`. */
+#ifndef NAT_BRIDGE_DOCTOR_H
+#define NAT_BRIDGE_DOCTOR_H
+
+#include "nat-bridge/diagnose.h"
+#include "view.h"
+
+/* One examination. Zero-initialise; nb_examination_clear() also after a failure. */
+struct nb_examination {
+	struct nb_view view;
+	struct nb_findings drift;
+	struct nb_diagnosis diagnosis;
+	/* what was asked for */
+	bool about_network; /* a NETWORK was named */
+	struct nb_network network;
+	struct nb_port_spec *specs; /* of the PORT; NULL: every one */
+	size_t spec_count;
+};
+
+/* What the rule files, the engines and the words of the command line say. Fills run->error. */
+int nb_doctor_choose(struct nb_run *run, struct nb_examination *examination);
+int nb_doctor_blame_rules(struct nb_run *run, struct nb_examination *examination);
+/* Whose network a bridge is, and a container that is on it. */
+int nb_doctor_find_containers(struct nb_run *run, struct nb_examination *examination);
+
+/* Problems that are not mended. */
+size_t nb_doctor_problems(const struct nb_examination *examination);
+int nb_print_doctor(struct nb_run *run, const struct nb_examination *examination);
+/*
+ * Write a file for a bug report, with names, addresses that others can reach and secrets replaced.
+ * A file that exists is left alone. Fills run->error on failure.
+ */
+int nb_doctor_report(struct nb_run *run, const struct nb_examination *examination,
+		     const char *path);
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What `verify` prints: a table of mappings, what is not as it should be, or one JSON object. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "json.h"
+#include "screen.h"
+#include "verify.h"
+
+#define MOST_SHOWN 40 /* of what is wrong; the rest is in the JSON */
+
+const char *nb_verify_from_name(enum nb_verify_from from)
+{
+	static const char *const names[] = {
+		[NB_FROM_NETWORK] = "network", [NB_FROM_OTHER] = "other-bridge",
+		[NB_FROM_LAN] = "lan",	       [NB_FROM_RAW] = "raw",
+		[NB_FROM_GUARD] = "guard",
+	};
+
+	return names[from];
+}
+
+static cJSON *check_to_json(const struct nb_verify *verify, const struct nb_check *check)
+{
+	bool mapped = check->mapping != NB_NO_MAPPING;
+	const struct nb_stored *stored = mapped ? nb_verify_mapping(verify, check->mapping) : NULL;
+	char network[NB_NETWORK_SIZE] = "", target[NB_TARGET_SIZE] = "";
+	cJSON *object = cJSON_CreateObject();
+
+	if (stored) {
+		nb_network_format(&stored->mapping.network, network);
+		nb_target_format(&stored->mapping.target, target);
+	}
+	nb_json_add_text(object, "network", network);
+	nb_json_add_text(object, "bridge", stored ? stored->bridge : check->bridge);
+	nb_json_add_text(object, "protocol",
+			 check->protocol ? nb_protocol_name(check->protocol) : NULL);
+	nb_json_add_count(object, "port", check->port != 0, check->port);
+	nb_json_add_text(object, "target", target);
+	cJSON_AddStringToObject(object, "from", nb_verify_from_name(check->from));
+	nb_json_add_text(object, "via", check->via);
+	nb_json_add_text(object, "to", check->to);
+	cJSON_AddStringToObject(object, "expected", check->reach ? "reached" : "closed");
+	cJSON_AddStringToObject(object, "seen", check->seen);
+	cJSON_AddBoolToObject(object, "ok", check->ok);
+	nb_json_add_text(object, "why", check->why);
+	return object;
+}
+
+static void print_json(const struct nb_verify *verify)
+{
+	cJSON *object = cJSON_CreateObject(), *array;
+
+	cJSON_AddBoolToObject(object, "verified", verify->bad == 0);
+	array = cJSON_AddArrayToObject(object, "checks");
+	for (size_t i = 0; i < verify->count; i++)
+		cJSON_AddItemToArray(array, check_to_json(verify, &verify->checks[i]));
+	nb_json_add_warnings(object, verify->run);
+	nb_json_print(verify->run, object);
+}
+
+/* What was seen of a mapping from one kind of place. */
+struct sight {
+	const char *seen; /* the first that is wrong, otherwise the first */
+	size_t count, bad;
+};
+
+static void put_sight(struct nb_cell *cell, const struct sight *sight, bool reach)
+{
+	if (sight->count == 0)
+		nb_cell_set(cell, NB_PAINT_FAINT, "-");
+	else if (sight->bad == 0)
+		nb_cell_set(cell, NB_PAINT_GOOD, "%s", reach ? sight->seen : "closed");
+	else if (reach)
+		nb_cell_set(cell, NB_PAINT_BAD, "%s", sight->seen);
+	else
+		nb_cell_set(cell, NB_PAINT_BAD, "OPEN");
+}
+
+static int print_table(const struct nb_verify *verify, const struct nb_screen *screen)
+{
+	struct nb_table table = {
+		.columns = {
+			{ .head = "NETWORK", .least = 12 },
+			{ .head = "PORT" },
+			{ .head = "TARGET" },
+			{ .head = "INSIDE", .least = 8 },
+			{ .head = "BRIDGES" },
+			{ .head = "LAN" },
+			{ .head = "RAW" },
+		},
+		.column_count = 7,
+	};
+	struct nb_table *all = &table;
+	struct sight(*sights)[NB_FROM_COUNT] = calloc(verify->mapping_count + 1, sizeof(*sights));
+
+	if (!sights)
+		return -ENOMEM;
+	for (size_t i = 0; i < verify->count; i++) {
+		const struct nb_check *check = &verify->checks[i];
+		struct sight *sight;
+
+		if (check->mapping == NB_NO_MAPPING)
+			continue;
+		sight = &sights[check->mapping][check->from];
+		if (!sight->seen || (!check->ok && !sight->bad))
+			sight->seen = check->seen;
+		sight->count++;
+		sight->bad += !check->ok;
+	}
+	for (size_t i = 0; i < verify->mapping_count; i++) {
+		const struct nb_mapping *mapping = &nb_verify_mapping(verify, i)->mapping;
+		char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
+		struct nb_cell *cells = nb_table_append(&table);
+
+		if (!cells) {
+			nb_table_clear(&table);
+			free(sights);
+			return -ENOMEM;
+		}
+		nb_cell_set(&cells[0], NB_PAINT_NONE, "%s",
+			    nb_network_format(&mapping->network, network));
+		nb_cell_set(&cells[1], NB_PAINT_NONE, "%u/%s", mapping->port,
+			    nb_protocol_name(mapping->protocol));
+		nb_cell_set(&cells[2], NB_PAINT_NONE, "%s",
+			    nb_target_format(&mapping->target, target));
+		for (int from = NB_FROM_NETWORK; from <= NB_FROM_RAW; from++)
+			put_sight(&cells[3 + from], &sights[i][from], from == NB_FROM_NETWORK);
+	}
+	nb_table_fit(screen, &all, 1, screen->width);
+	nb_table_print(screen, &table, "", true);
+	nb_table_clear(&table);
+	free(sights);
+	return 0;
+}
+
+static void print_bad(const struct nb_verify *verify, const struct nb_screen *screen,
+		      const struct nb_check *check)
+{
+	char what[NB_NETWORK_SIZE + 96], network[NB_NETWORK_SIZE];
+	char text[sizeof(what) + sizeof(check->why) + 160];
+
+	if (check->from == NB_FROM_GUARD)
+		snprintf(what, sizeof(what), "%s", check->bridge);
+	else if (check->mapping == NB_NO_MAPPING)
+		snprintf(what, sizeof(what), "%s from %s, not mapped",
+			 nb_protocol_name(check->protocol), check->via);
+	else
+		snprintf(what, sizeof(what), "%s %u/%s from %s",
+			 nb_network_format(
+				 &nb_verify_mapping(verify, check->mapping)->mapping.network,
+				 network),
+			 check->port, nb_protocol_name(check->protocol), check->via);
+	snprintf(text, sizeof(text), "%s%s%s: expected %s, seen: %s%s%s", what,
+		 check->to[0] ? " to " : "", check->to, check->reach ? "reached" : "closed",
+		 check->seen, check->why[0] ? "; " : "", check->why);
+	nb_screen_paint(screen, NB_PAINT_BAD, nb_glyph(screen, NB_GLYPH_BAD));
+	fputc(' ', screen->out);
+	nb_screen_wrap(screen, NB_PAINT_NONE, NULL, 2, text);
+}
+
+static void print_all_bad(const struct nb_verify *verify, const struct nb_screen *screen)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; i < verify->count && shown < MOST_SHOWN; i++) {
+		if (verify->checks[i].ok)
+			continue;
+		print_bad(verify, screen, &verify->checks[i]);
+		shown++;
+	}
+	if (shown < verify->bad)
+		fprintf(screen->out, "... and %zu more (--json has all)\n", verify->bad - shown);
+}
+
+int nb_verify_print(struct nb_verify *verify)
+{
+	struct nb_run *run = verify->run;
+	int status = verify->bad ? NB_STATUS_FAILED : NB_STATUS_OK;
+	struct nb_screen screen;
+
+	nb_print_warnings(run);
+	if (run->options.json) {
+		print_json(verify);
+		return nb_print_flush(status);
+	}
+	nb_screen_open(&screen, stdout);
+	if (verify->mapping_count == 0 && verify->bad == 0) {
+		if (!run->options.quiet)
+			puts(run->word_count ? "no mappings there: nothing to verify"
+					     : "no mappings: nothing to verify");
+		return nb_print_flush(status);
+	}
+	if (!run->options.quiet && verify->mapping_count && print_table(verify, &screen) < 0) {
+		nb_out_of_memory(run);
+		return nb_print_failure(run);
+	}
+	/* what is wrong is the answer */
+	if (verify->bad)
+		print_all_bad(verify, &screen);
+	if (verify->bad)
+		printf("not verified: %zu of %zu checks are not as expected\n", verify->bad,
+		       verify->count);
+	else if (!run->options.quiet)
+		printf("verified: all %zu checks are as expected\n", verify->count);
+	return nb_print_flush(status);
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What a container takes for its host: host.docker.internal in its /etc/hosts. */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "diagnose.h"
+#include "nat-bridge/route.h"
+
+static const char *const names[] = { "host.docker.internal", "host.containers.internal" };
+
+/* Does the line give one of these names? Cuts it at the end of the address. */
+static const char *find_name(char *line)
+{
+	char *rest, *word;
+
+	line[strcspn(line, "#\n")] = '\0';
+	if (!strtok_r(line, " \t", &rest))
+		return NULL;
+	while ((word = strtok_r(NULL, " \t", &rest)))
+		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+			if (strcmp(word, names[i]) == 0)
+				return names[i];
+	return NULL;
+}
+
+static bool is_of_host(struct nb_diagnosis *diagnosis, const char *text)
+{
+	struct nb_error ignored;
+	struct nb_route route;
+	struct in_addr in;
+
+	if (inet_pton(AF_INET, text, &in) != 1)
+		return false;
+	/* what cannot be found out is no reason to complain */
+	return nb_route_lookup(diagnosis->nl, ntohl(in.s_addr), &route, &ignored) < 0 ||
+	       (route.local && ntohl(in.s_addr) >> 24 != 127);
+}
+
+static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one, const char *name,
+		  const char *address)
+{
+	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "resolves");
+	char own[INET_ADDRSTRLEN];
+	struct in_addr in = { .s_addr = htonl(one->address) };
+
+	if (!cause)
+		return;
+	inet_ntop(AF_INET, &in, own, sizeof(own));
+	snprintf(cause->what, sizeof(cause->what), "in container %s %s is %.64s, which is %s",
+		 one->container, name, address,
+		 strchr(address, ':') ? "an IPv6 address: mappings are of IPv4"
+				      : "no address of this host that a mapping serves");
+	snprintf(cause->evidence, sizeof(cause->evidence), "/etc/hosts of the container (pid %d)",
+		 (int)one->pid);
+	snprintf(cause->mend, sizeof(cause->mend),
+		 "start the container with --add-host %s:%s (compose: extra_hosts)", name,
+		 one->address ? own : "host-gateway");
+}
+
+static FILE *open_hosts(pid_t pid)
+{
+	char path[64];
+	FILE *file;
+	int root, fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)pid);
+	root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return NULL;
+	/* the container's own: a link in it must not lead out */
+	fd = openat(root, "etc/hosts", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	close(root);
+	file = fd < 0 ? NULL : fdopen(fd, "r");
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
+static void check_hosts(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	char line[512], bad[512] = "";
+	const char *name, *bad_name = NULL;
+	FILE *file = open_hosts(one->pid);
+	bool good = false;
+
+	if (!file)
+		return;
+	/* a name may have an address of each family, of which one is enough */
+	for (int i = 0; i < 1000 && fgets(line, sizeof(line), file); i++) {
+		name = find_name(line);
+		if (!name)
+			continue;
+		if (is_of_host(diagnosis, line)) {
+			good = true;
+		} else {
+			bad_name = name;
+			memcpy(bad, line, sizeof(bad));
+		}
+	}
+	fclose(file);
+	if (!good && bad_name)
+		blame(diagnosis, one, bad_name, bad);
+}
+
+void nb_check_containers(struct nb_diagnosis *diagnosis)
+{
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (nb_case_is_first(diagnosis, i) && diagnosis->cases[i].pid)
+			check_hosts(diagnosis, &diagnosis->cases[i]);
+}

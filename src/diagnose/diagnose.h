@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What the checks share. Each looks at one subject, in a file of its name. */
+#ifndef NAT_BRIDGE_DIAGNOSE_INTERNAL_H
+#define NAT_BRIDGE_DIAGNOSE_INTERNAL_H
+
+#include "nat-bridge/diagnose.h"
+
+/* Find out who lives behind the bridges' ports, where no engine said it. */
+void nb_find_owners(struct nb_diagnosis *diagnosis);
+void nb_check_drift(struct nb_diagnosis *diagnosis);
+void nb_check_host(struct nb_diagnosis *diagnosis);
+void nb_check_bridges(struct nb_diagnosis *diagnosis);
+void nb_check_services(struct nb_diagnosis *diagnosis);
+void nb_check_firewalls(struct nb_diagnosis *diagnosis);
+void nb_check_routing(struct nb_diagnosis *diagnosis);
+void nb_check_containers(struct nb_diagnosis *diagnosis);
+
+/* Probe every case that can be, and trace those that fail. */
+void nb_try_cases(struct nb_diagnosis *diagnosis);
+/* Say of each case that does not work where its packets ended. */
+void nb_judge_cases(struct nb_diagnosis *diagnosis);
+
+/* Append to a text of @size bytes what there is room for. */
+void nb_append_text(char *text, size_t size, const char *more);
+
+/* Append a cause about the host, about the bridge of a case, or about the case itself. */
+struct nb_cause *nb_blame_host(struct nb_diagnosis *diagnosis, const char *code);
+struct nb_cause *nb_blame_bridge(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+				 const char *code);
+struct nb_cause *nb_blame_case(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			       const char *code);
+void nb_cause_recode(struct nb_cause *cause, const char *code);
+/* Is there a cause of @code about this case, its bridge, or the host? */
+bool nb_is_blamed(const struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		  const char *code);
+
+/* Its mapping is in the kernel, or should be, and its bridge is there. */
+bool nb_case_counts(const struct nb_case *one);
+/* The first of the cases on its bridge? They are sorted by bridge. */
+bool nb_case_is_first(const struct nb_diagnosis *diagnosis, size_t i);
+
+/* A number from a file of /proc; false: it cannot be read. */
+bool nb_read_number(const char *path, uint64_t *ret);
+/* The first line of a file; false: it cannot be read, or is empty. */
+bool nb_read_word(const char *path, char *buffer, size_t size);
+
+/*
+ * What sits on the way between the bridge and its ports: filters of traffic control, qdiscs that
+ * drop, XDP programs, ports that do not forward. "" if nothing was found. @ret_code says which
+ * code that is.
+ */
+struct nb_port_trouble {
+	const char *code;
+	char what[512];
+	char mend[256];
+};
+/* At which end is looked first. */
+enum nb_port_end { NB_END_OF_PORT, NB_END_OF_BRIDGE };
+bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			  enum nb_port_end first, struct nb_port_trouble *ret);
+/*
+ * Say that answers to @address do not go to the bridge, if that is so; of a container whose reverse path
+ * is refused, that is then the mend.
+ */
+bool nb_blame_way_back(struct nb_diagnosis *diagnosis, const struct nb_case *one, uint32_t address);
+
+#endif

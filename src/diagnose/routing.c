@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The way of the answers: policy routing, tunnels, and routes that are gone. */
+#include <arpa/inet.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "diagnose.h"
+#include "nat-bridge/route.h"
+
+static const char *word_address(uint32_t address, char *buffer)
+{
+	struct in_addr in = { .s_addr = htonl(address) };
+
+	inet_ntop(AF_INET, &in, buffer, INET_ADDRSTRLEN);
+	return buffer;
+}
+
+/* The rules of policy routing that the answer meets; with none it is a route of the main table. */
+static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		      const struct nb_prefix *network, uint32_t address, struct nb_cause *cause)
+{
+	uint32_t first = network->address & ~(UINT32_MAX >> network->length);
+	struct nb_route_policies policies = { 0 };
+	char text[INET_ADDRSTRLEN];
+	struct nb_route_entry entry;
+	struct nb_error ignored;
+
+	if (nb_route_policies(diagnosis->nl, one->mapping->target.address, address, &policies,
+			      &ignored) == 0 &&
+	    policies.count && policies.first > 0) {
+		snprintf(cause->evidence, sizeof(cause->evidence),
+			 "ip route get %s; of the rules of others (ip rule) it meets %s",
+			 word_address(address, text), policies.text);
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "ip rule add pref %u to %s/%u lookup main", policies.first - 1,
+			 word_address(first, text), network->length);
+		return;
+	}
+	/* a container that has an address of elsewhere: the way to all others there stays */
+	if ((address ^ network->address) & ~(UINT32_MAX >> network->length)) {
+		snprintf(cause->evidence, sizeof(cause->evidence),
+			 "it sends from %s, which is not of the bridge's network",
+			 word_address(address, text));
+		snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/32 dev %s", text,
+			 one->bridge);
+		return;
+	}
+	if (nb_route_find(diagnosis->nl, address, &entry, &ignored) == 1 &&
+	    entry.ifindex != one->link->index) {
+		snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s: %s",
+			 word_address(address, text), entry.text);
+		snprintf(cause->mend, sizeof(cause->mend), "ip route del %s", entry.text);
+		if (entry.length >= network->length)
+			return;
+	} else {
+		snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s",
+			 word_address(address, text));
+	}
+	snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/%u dev %s",
+		 word_address(first, text), network->length, one->bridge);
+}
+
+static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		  const struct nb_prefix *network, uint32_t address, const struct nb_route *route)
+{
+	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "routing");
+	char text[INET_ADDRSTRLEN], device[IF_NAMESIZE] = "";
+	struct nb_error ignored;
+	struct nb_route other;
+
+	if (!cause)
+		return;
+	cause->claim = NB_CLAIMS_TO_STOP;
+	word_address(address, text);
+	/* a way that a packet from 127.0.0.0/8 may not take is none for it, and has a name all the same */
+	if (route->ifindex == 0 && nb_route_lookup(diagnosis->nl, address, &other, &ignored) == 0 &&
+	    other.ifindex != one->link->index)
+		route = &other;
+	if (route->ifindex == 0)
+		snprintf(cause->what, sizeof(cause->what),
+			 "the host has no way to %s, a container on %s: answers cannot be sent",
+			 text, one->bridge);
+	else
+		snprintf(cause->what, sizeof(cause->what),
+			 "answers to %s, a container on %s, are sent through %s", text, one->bridge,
+			 if_indextoname((unsigned int)route->ifindex, device) ? device
+									      : "another device");
+	word_mend(diagnosis, one, network, address, cause);
+	/* to switch the filter off would not bring the answers to the bridge */
+	for (size_t i = 0; i < diagnosis->causes.count; i++) {
+		struct nb_cause *refused = &diagnosis->causes.items[i];
+
+		if (strcmp(refused->code, "reverse-path") == 0 &&
+		    strcmp(refused->bridge, one->bridge) == 0)
+			memcpy(refused->mend, cause->mend, sizeof(refused->mend));
+	}
+}
+
+static bool leads_elsewhere(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			    uint32_t address, struct nb_route *route)
+{
+	struct nb_error ignored;
+
+	/* before it gets the address back that was dialled, an answer comes from the target's */
+	return nb_route_lookup_from(diagnosis->nl, one->mapping->target.address, address, route,
+				    &ignored) == 0 &&
+	       route->ifindex != one->link->index;
+}
+
+static void check_bridge(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	struct nb_prefix network;
+	struct nb_error ignored;
+
+	if (nb_route_address(diagnosis->nl, one->link->index, &network, &ignored) < 0 ||
+	    !network.address || network.length == 0 || network.length > 30)
+		return;
+	/* a device that is down has no routes */
+	if (!one->link->up)
+		return;
+	if (!nb_blame_way_back(diagnosis, one, one->container_address))
+		(void)nb_blame_way_back(diagnosis, one, nb_route_neighbour(&network));
+}
+
+bool nb_blame_way_back(struct nb_diagnosis *diagnosis, const struct nb_case *one, uint32_t address)
+{
+	struct nb_prefix network;
+	struct nb_error ignored;
+	struct nb_route route;
+
+	if (!address || !leads_elsewhere(diagnosis, one, address, &route) ||
+	    nb_route_address(diagnosis->nl, one->link->index, &network, &ignored) < 0)
+		return false;
+	if (!network.address || network.length > 31)
+		network = (struct nb_prefix){ .address = address, .length = 31 };
+	blame(diagnosis, one, &network, address, &route);
+	return true;
+}
+
+void nb_check_routing(struct nb_diagnosis *diagnosis)
+{
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (nb_case_is_first(diagnosis, i))
+			check_bridge(diagnosis, &diagnosis->cases[i]);
+}

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Rules of policy routing, by rtnetlink. */
+#include <arpa/inet.h>
+#include <linux/fib_rules.h>
+#include <linux/rtnetlink.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "nat-bridge/route.h"
+
+struct policy_search {
+	uint32_t source, address;
+	struct nb_route_policies *found;
+};
+
+static uint32_t word_of(struct nlattr *const *attrs, unsigned int type, uint32_t fallback)
+{
+	return attrs[type] && mnl_attr_validate(attrs[type], MNL_TYPE_U32) >= 0
+		       ? mnl_attr_get_u32(attrs[type])
+		       : fallback;
+}
+
+/* Those that every network namespace has, and that of VRFs. */
+static bool is_standard(struct nlattr *const *attrs, uint32_t priority, uint32_t table)
+{
+	if (attrs[FRA_L3MDEV])
+		return true;
+	return (priority == 0 && table == RT_TABLE_LOCAL) ||
+	       (priority == 32766 && table == RT_TABLE_MAIN) ||
+	       (priority == 32767 && table == RT_TABLE_DEFAULT);
+}
+
+static size_t put_prefix(char *text, size_t size, const char *word, const struct nlattr *address,
+			 unsigned int length)
+{
+	char name[INET_ADDRSTRLEN] = "?";
+
+	if (!address)
+		return 0;
+	if (mnl_attr_get_payload_len(address) == sizeof(struct in_addr))
+		inet_ntop(AF_INET, mnl_attr_get_payload(address), name, sizeof(name));
+	return (size_t)snprintf(text, size, "%s %s/%u ", word, name, length);
+}
+
+static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const *attrs,
+			uint32_t table, char *text, size_t size)
+{
+	uint32_t mark = word_of(attrs, FRA_FWMARK, 0);
+	size_t used = (size_t)snprintf(text, size, "%s",
+				       header->flags & FIB_RULE_INVERT ? "not " : "");
+
+	if (attrs[FRA_SRC])
+		used += put_prefix(text + used, size - used, "from", attrs[FRA_SRC],
+				   header->src_len);
+	else
+		used += (size_t)snprintf(text + used, size - used, "from all ");
+	used += put_prefix(text + used, size - used, "to", attrs[FRA_DST], header->dst_len);
+	if (mark)
+		used += (size_t)snprintf(text + used, size - used, "fwmark 0x%x ", mark);
+	if (attrs[FRA_IIFNAME])
+		used += (size_t)snprintf(text + used, size - used, "iif %.15s ",
+					 mnl_attr_get_str(attrs[FRA_IIFNAME]));
+	switch (header->action) {
+	case FR_ACT_TO_TBL:
+		snprintf(text + used, size - used, "lookup %u", table);
+		return;
+	case FR_ACT_BLACKHOLE:
+		snprintf(text + used, size - used, "blackhole");
+		return;
+	case FR_ACT_UNREACHABLE:
+		snprintf(text + used, size - used, "unreachable");
+		return;
+	case FR_ACT_PROHIBIT:
+		snprintf(text + used, size - used, "prohibit");
+		return;
+	default:
+		snprintf(text + used, size - used, "goto");
+	}
+}
+
+static bool covers(const struct nlattr *prefix, unsigned int length, uint32_t address)
+{
+	uint32_t value;
+
+	if (!prefix || length == 0)
+		return true;
+	if (mnl_attr_get_payload_len(prefix) != sizeof(value) || length > 32)
+		return false;
+	value = ntohl(mnl_attr_get_u32(prefix));
+	return (value ^ address) >> (32 - length) == 0;
+}
+
+static bool matches(const struct fib_rule_hdr *header, struct nlattr *const *attrs,
+		    const struct policy_search *search)
+{
+	static const unsigned int narrow[] = { FRA_IIFNAME,	FRA_OIFNAME,	 FRA_UID_RANGE,
+					       FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_IP_PROTO,
+					       FRA_TUN_ID };
+	uint32_t mark = word_of(attrs, FRA_FWMARK, 0);
+	bool all = covers(attrs[FRA_SRC], header->src_len, search->source) &&
+		   covers(attrs[FRA_DST], header->dst_len, search->address) &&
+		   (mark & word_of(attrs, FRA_FWMASK, UINT32_MAX)) == 0;
+
+	for (size_t i = 0; i < sizeof(narrow) / sizeof(narrow[0]); i++)
+		if (attrs[narrow[i]])
+			return false;
+	return all != (bool)(header->flags & FIB_RULE_INVERT);
+}
+
+static int read_policy(const struct nlmsghdr *message, void *data)
+{
+	const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(message);
+	struct nlattr *attrs[FRA_MAX + 1] = { NULL }, *attr;
+	struct policy_search *search = data;
+	struct nb_route_policies *found = search->found;
+	uint32_t priority, table;
+	char text[160];
+	size_t used;
+
+	if (message->nlmsg_type != RTM_NEWRULE ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*header)))
+		return 0;
+	mnl_attr_for_each(attr, message, sizeof(*header)) {
+		if (mnl_attr_get_type(attr) <= FRA_MAX)
+			attrs[mnl_attr_get_type(attr)] = attr;
+	}
+	priority = word_of(attrs, FRA_PRIORITY, 0);
+	table = word_of(attrs, FRA_TABLE, header->table);
+	if (is_standard(attrs, priority, table) || !matches(header, attrs, search))
+		return 0;
+	if (found->count == 0 || priority < found->first)
+		found->first = priority;
+	word_policy(header, attrs, table, text, sizeof(text));
+	used = strlen(found->text);
+	snprintf(found->text + used, sizeof(found->text) - used, "%s%u: %s",
+		 found->count ? ", " : "", priority, text);
+	found->count++;
+	return 0;
+}
+
+int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
+		      struct nb_route_policies *ret, struct nb_error *err)
+{
+	char buffer[256] = { 0 };
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct policy_search search = { .source = source, .address = address, .found = ret };
+	struct fib_rule_hdr *header;
+	struct nb_netlink_ack ack;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	request->nlmsg_type = RTM_GETRULE;
+	request->nlmsg_flags = NLM_F_DUMP;
+	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->family = AF_INET;
+	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_policy, &search, &ack);
+	return r < 0 ? nb_netlink_error(err, &ack, r, "read the rules of policy routing") : 0;
+}
+
+struct route_search {
+	uint32_t address;
+	struct nb_route_entry *found;
+	bool any;
+};
+
+static void word_route(const struct rtmsg *route, const struct nlattr *destination,
+		       struct nb_route_entry *entry)
+{
+	const char *type = route->rtm_type == RTN_BLACKHOLE	? "blackhole "
+			   : route->rtm_type == RTN_UNREACHABLE ? "unreachable "
+			   : route->rtm_type == RTN_PROHIBIT	? "prohibit "
+								: "";
+	char address[INET_ADDRSTRLEN] = "0.0.0.0", device[IF_NAMESIZE] = "";
+
+	if (destination && mnl_attr_get_payload_len(destination) == sizeof(struct in_addr))
+		inet_ntop(AF_INET, mnl_attr_get_payload(destination), address, sizeof(address));
+	if (entry->ifindex && if_indextoname((unsigned int)entry->ifindex, device))
+		snprintf(entry->text, sizeof(entry->text), "%s%s/%u dev %s", type, address,
+			 entry->length, device);
+	else
+		snprintf(entry->text, sizeof(entry->text), "%s%s/%u", type, address, entry->length);
+}
+
+static int read_entry(const struct nlmsghdr *message, void *data)
+{
+	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
+	const struct nlattr *destination = NULL;
+	struct route_search *search = data;
+	struct nlattr *attr;
+	int ifindex = 0;
+
+	if (message->nlmsg_type != RTM_NEWROUTE || route->rtm_table != RT_TABLE_MAIN)
+		return 0;
+	mnl_attr_for_each(attr, message, sizeof(*route)) {
+		if (mnl_attr_get_type(attr) == RTA_DST)
+			destination = attr;
+		else if (mnl_attr_get_type(attr) == RTA_OIF &&
+			 mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			ifindex = (int)mnl_attr_get_u32(attr);
+	}
+	if (!covers(destination, route->rtm_dst_len, search->address) ||
+	    (search->any && route->rtm_dst_len <= search->found->length))
+		return 0;
+	search->any = true;
+	search->found->ifindex = ifindex;
+	search->found->length = route->rtm_dst_len;
+	word_route(route, destination, search->found);
+	return 0;
+}
+
+int nb_route_find(struct nb_netlink *nl, uint32_t address, struct nb_route_entry *ret,
+		  struct nb_error *err)
+{
+	char buffer[256] = { 0 };
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct route_search search = { .address = address, .found = ret };
+	struct nb_netlink_ack ack;
+	struct rtmsg *route;
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	request->nlmsg_type = RTM_GETROUTE;
+	request->nlmsg_flags = NLM_F_DUMP;
+	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	route->rtm_family = AF_INET;
+	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_entry, &search, &ack);
+	return r < 0 ? nb_netlink_error(err, &ack, r, "read the routes") : search.any;
+}

@@ -1,0 +1,332 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""doctor: the trace names the rule that drops, what leaves no trace is found by where it vanished,
+and nothing of doctor is left on the host, however it ends. (Broken hosts by the dozen: tests/zoo.)"""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from nblab import *  # noqa: E402
+from fakeengine import FakeEngine, network  # noqa: E402
+
+lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
+PORT = 11434
+# ldh 12; IPv4? ldb 23; TCP? TC_ACT_SHOT, else TC_ACT_UNSPEC
+DROP_TCP = "6,40 0 0 12,21 0 3 2048,48 0 0 23,21 0 1 6,6 0 0 2,6 0 0 4294967295,"
+REACHED = f"tcp 127.0.0.1:{lab.mapped}"
+
+
+def fresh():
+    sh("ip rule del pref 100 2>/dev/null; tc qdisc del dev vapp clsact 2>/dev/null; "
+       "sysctl -qw net.ipv4.conf.all.route_localnet=0", check=False)
+    lab.reset()
+    lab.write_rules({})
+    sh("conntrack -F 2>/dev/null", check=False)
+
+
+def mapped(target=None):
+    lab.good("add", "br-app", f"{PORT}:{target or lab.mapped}")
+
+
+def site(text, hook="input", priority=0, family="inet", policy="accept"):
+    sh(f"nft -f - <<'NFT'\ntable {family} site {{\nchain {hook} {{\n"
+       f"type filter hook {hook} priority {priority}; policy {policy};\n{text}\n}}\n}}\nNFT")
+
+
+def ask(*words, rc=1):
+    return lab.json("doctor", *words, rc=rc)
+
+
+def first(found, code, what=""):
+    findings = found["findings"]
+    if expect(findings, f"nothing was found: {found}"):
+        expect_eq(findings[0]["code"], code, f"the first of {[f['code'] for f in findings]}")
+        expect_match(what, findings[0]["what"] + " " + findings[0]["evidence"], "its words")
+        return findings[0]
+    return {"mend": "false"}
+
+
+def handle(chain, text):
+    for line in sh(f"nft -a list chain {chain}").splitlines():
+        if text in line:
+            return int(line.rsplit("handle ", 1)[1])
+    return None
+
+
+def traced(where, chain, text, reached=None):
+    """What is dropped is named by family, table, chain and handle, and mended by what is said."""
+    expect(lab.tcp(PORT, timeout=0.7) != REACHED, "control: it does not work")
+    found = ask("br-app", PORT)
+    probe = found["probes"][0]
+    dropped = probe["dropped_by"] or {}
+    expect_eq([dropped.get(k) for k in ("family", "table", "chain")], where, "dropped by")
+    expect_eq(dropped.get("handle"), handle(chain, text) if text else None, "handle")
+    cause = found["findings"][0]
+    expect_eq(cause["severity"], "problem", "severity")
+    sh(cause["mend"].replace("nat-bridge ", " ".join(lab.command()) + " ")
+       if cause["ours"] else cause["mend"])
+    sh("conntrack -F 2>/dev/null", check=False)
+    expect_eq(lab.tcp(PORT, timeout=3), reached or REACHED, f"mended by {cause['mend']}")
+    expect_eq(ask("br-app", PORT, rc=0)["findings"], [], "then it is content")
+
+
+@case("a healthy host: nothing, exit 0, and the probe came from the container")
+def _():
+    mapped()
+    before = lab.tidy_ruleset(), lab.devices(), lab.ingress()
+    found = ask(rc=0)
+    expect_eq((found["healthy"], found["findings"], found["warnings"]), (True, [], []), "healthy")
+    expect_eq([p["result"] for p in found["probes"]], ["connected"], "its probe")
+    expect_match("network of pid", found["probes"][0]["from"], "from")
+    expect_eq((lab.tidy_ruleset(), lab.devices(), lab.ingress()), before, "left behind")
+    expect_match("healthy$", lab.good("doctor").out.strip(), "as text")
+
+
+@case("without a container: from a place of our own, of which nothing is left")
+def _():
+    lab.good("add", "br-two", f"{PORT}:{lab.mapped}")
+    sh("ip link set vtwo nomaster")
+    before = lab.tidy_ruleset(), lab.devices(), lab.ingress()
+    found = ask(rc=0)
+    expect_eq([(p["result"], p["from"]) for p in found["probes"]],
+              [("connected", "a place of our own")], "its probe")
+    expect(wait_for(lambda: (lab.tidy_ruleset(), lab.devices(), lab.ingress()) == before),
+           "nothing is left behind")
+    sh("ip link set vtwo master br-two")
+
+
+@case("iptables-nft: a drop in a chain of its own, before the translation")
+def _():
+    mapped()
+    sh("iptables-nft -t mangle -N KXU; iptables-nft -t mangle -A PREROUTING -i br-app -j KXU; "
+       "iptables-nft -t mangle -A KXU -p tcp --dport 11434 -j DROP")
+    traced(["ip", "mangle", "KXU"], "ip mangle KXU", "drop")
+
+
+@case("native nft: input, whose opener is gone; the mend is ours")
+def _():
+    mapped()
+    site("tcp dport 8088 drop")
+    lab.good("apply")
+    for line in sh("nft -a list chain inet site input").splitlines():
+        if "nat-bridge" in line:
+            sh("nft delete rule inet site input handle " + line.rsplit(" ", 1)[1])
+    traced(["inet", "site", "input"], "inet site input", "dport 8088")
+
+
+@case("output: the answer is dropped, and so said")
+def _():
+    mapped()
+    site('oifname != "lo" ip saddr 127.0.0.0/8 drop', hook="output")
+    first(ask("br-app", PORT), "firewall", "answers .* the host answered")
+    traced(["inet", "site", "output"], "inet site output", "127.0.0.0/8")
+
+
+@case("a reject is a drop that speaks, and is traced like one")
+def _():
+    mapped()
+    site("tcp dport 8088 reject with tcp reset", hook="prerouting", priority=10)
+    traced(["inet", "site", "prerouting"], "inet site prerouting", "reject")
+
+
+@case("a policy has no handle")
+def _():
+    mapped()
+    site("icmp type echo-request accept", hook="prerouting", priority=-200, policy="drop")
+    traced(["inet", "site", "prerouting"], "inet site prerouting", None)
+
+
+@case("a bridge's own chain, before the host sees the packet")
+def _():
+    mapped()
+    site("ip protocol tcp tcp dport 11434 drop", hook="prerouting", priority=-300, family="bridge")
+    traced(["bridge", "site", "prerouting"], "bridge site prerouting", "11434")
+
+
+@case("tc at the container's port: no trace, by elimination")
+def _():
+    mapped()
+    sh(f"tc qdisc add dev vapp clsact; tc filter add dev vapp ingress pref 7 protocol all "
+       f"bpf da bytecode '{DROP_TCP}'")
+    found = ask("br-app", PORT)
+    expect_eq(found["probes"][0]["dropped_by"], None, "nobody was seen to drop it")
+    cause = first(found, "traffic-control", "vapp")
+    sh(cause["mend"])
+    expect_eq(ask(rc=0)["findings"], [], "mended")
+
+
+@case("policy routing sends the answers elsewhere")
+def _():
+    mapped()
+    sh("ip rule add pref 100 to 172.16.0.0/12 prohibit")
+    cause = first(ask("br-app", PORT), "routing", "100: .*prohibit")
+    sh(cause["mend"])
+    expect_eq(lab.tcp(PORT), REACHED, "mended")
+    sh("ip rule del pref 99")
+
+
+@case("route_localnet set back: said so, not guessed")
+def _():
+    mapped()
+    lab.set_conf("br-app", "route_localnet", 0)
+    cause = first(ask("br-app", PORT), "route-localnet", "passed prerouting")
+    expect(cause["ours"], "ours to mend")
+
+
+@case("services: nobody, another address, a device")
+def _():
+    mapped(5999)
+    first(ask(), "no-listener", "refused")
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.9", 5999))
+    sock.listen(8)
+    cause = first(ask(), "listener-address", r"127\.0\.0\.9")
+    sh(cause["mend"].replace("nat-bridge", " ".join(lab.command())))
+    expect_eq(ask(rc=0)["findings"], [], "mended")
+    sock.close()
+
+
+@case("words that name what is not mapped")
+def _():
+    lab.good("add", "br-app", f"19090:{lab.unmapped}")
+    first(ask("br-app", lab.unmapped), "not-mapped", "19090")
+    first(ask("br-two", 19090), "wrong-network", "br-app")
+    result = lab.nb("doctor", "br-none", 80, "--json")
+    expect_eq((result.rc, result.json["error"]["code"]), (1, "no-network"), "no such network")
+    expect_eq(lab.nb("doctor", "a", "b", "c").rc, 2, "too many words")
+
+
+@case("not applied, and --fix: shown first, then done, and only that")
+def _():
+    mapped()
+    site("tcp dport 8088 drop", hook="prerouting", priority=20)
+    sh("nft delete table inet nat-bridge")
+    result = lab.nb("doctor", "--fix", "--json")
+    expect_match("mending: nat-bridge apply", result.err, "said first")
+    found = result.json
+    by_code = {f["code"]: f for f in found["findings"]}
+    expect_eq(by_code["not-applied"]["fixed"], True, "mended")
+    expect_eq((by_code["firewall"]["fixed"], by_code["firewall"]["ours"]), (False, False), "others'")
+    expect_eq((result.rc, found["findings"][0]["code"]), (1, "firewall"), "what is left comes first")
+    expect("8088 drop" in sh("nft list ruleset"), "somebody's rule is untouched")
+    sh("nft delete table inet site")
+    sh("nft delete table inet nat-bridge")
+    expect_eq(lab.nb("doctor", "--fix").rc, 0, "all mended: exit 0")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+
+
+@case("a rule that does not hold: a warning, if the probe comes through")
+def _():
+    mapped()
+    lab.good("add", "br-app", f"11500:{lab.mapped}")
+    sh("nft delete element inet nat-bridge targets '{ br-app . tcp . 11500 }'")
+    found = ask()
+    first(found, "not-applied", "11500")
+    expect_eq(sorted((p["port"], p["result"]) for p in found["probes"]),
+              [(11434, "connected"), (11500, "refused")], "the other one works")
+    expect_eq(ask("br-app", PORT, rc=None)["probes"][0]["result"], "connected", "and alone")
+
+
+@case("an engine's container is probed from, by its pid")
+def _():
+    pid = lab.agents["ctr"].pid
+    engine = FakeEngine(lab.dir + "/docker.sock")
+    engine.networks = [network("agents", "br-app")]
+    engine.others = {
+        "/networks/agents$": {"Containers": {"1": {"Name": "web",
+                                                   "IPv4Address": lab.container + "/24"}}},
+        "/containers/web/json$": {"State": {"Pid": pid},
+                                  "NetworkSettings": {"Networks": {"agents": {}}}},
+        "/containers/json$": []}
+    with open(lab.config, "w", encoding="utf-8") as file:
+        json.dump({"docker": lab.dir + "/docker.sock"}, file)
+    lab.good("add", "docker:agents", f"{PORT}:{lab.mapped}")
+    found = ask("agents", PORT, rc=0)
+    expect_eq([p["from"] for p in found["probes"]], ["container web"], "from")
+    engine.stop()
+    os.unlink(lab.config)
+
+
+@case("--report: names, public addresses and secrets masked, the same by the same")
+def _():
+    mapped()
+    sh("ip link add br-acme type bridge; ip addr add 203.0.114.5/24 dev br-acme")
+    site('ip saddr 203.0.114.77 tcp dport 8088 drop comment "password=hunter2"', hook="prerouting",
+         priority=20)
+    site2 = "nft add rule inet site prerouting iifname br-app ip saddr 9.9.9.0/24 drop"
+    sh(site2 + "; nft add rule inet site prerouting iifname br-app tcp dport 8088 drop")
+    path = lab.dir + "/report"
+    result = lab.nb("doctor", "--report", path)
+    expect_eq(result.rc, 1, f"{result}")
+    expect_eq(os.stat(path).st_mode & 0o777, 0o600, "mode")
+    text = open(path, encoding="utf-8").read()
+    for word in ("br-app", "br-acme", "br-two", "vapp", "203.0.114", "hunter2", os.uname().nodename):
+        expect(word not in text.replace("nat-bridge", ""), f"{word} is in the report")
+    report = json.loads(text)
+    bridges = {p["bridge"] for p in report["doctor"]["probes"]}
+    expect_eq({m["bridge"] for m in report["mappings"]}, bridges, "the same name")
+    expect_match(r"^br-\d+$", bridges.pop(), "a placeholder")
+    expect_match("172.30.0.1", text, "private addresses stay")
+    again = lab.nb("doctor", "--report", path)
+    expect_eq((again.rc, open(path, encoding="utf-8").read() == text), (1, True), "it is not overwritten")
+    expect_match("name a new file", again.err, "why")
+    os.symlink(lab.dir + "/elsewhere", lab.dir + "/link")
+    lab.nb("doctor", "--report", lab.dir + "/link")
+    expect(not os.path.exists(lab.dir + "/elsewhere"), "a link is not followed")
+    sh("ip link del br-acme")
+
+
+@case("killed at any moment: nothing is left")
+def _():
+    mapped()
+    site("tcp dport 8088 drop", hook="prerouting", priority=20)
+    sh("ip link set vapp nomaster")
+    sh("nft list ruleset; ip -o link")
+    before = (lab.tidy_ruleset(), sorted(lab.devices()))
+    for wait in (0.05, 0.2, 0.5, 0.9, 1.3, 1.6):
+        process = subprocess.Popen(lab.command("doctor"), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        try:
+            process.wait(wait)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        expect(wait_for(lambda: (lab.tidy_ruleset(), sorted(lab.devices())) == before, 5),
+               f"killed after {wait} s: {sh('nft list tables; ip -o link')}")
+    sh("ip link set vapp master br-app")
+
+
+@case("an ordinary user: what he can, and what root would see")
+def _():
+    mapped()
+    result = lab.nb("doctor", "--json", prefix=("setpriv", "--reuid", "65534", "--regid", "65534",
+                                                "--clear-groups"))
+    expect_eq((result.rc, result.json["probes"]), (0, []), f"{result}")
+    expect_match("root would see more", " ".join(result.json["warnings"]), "said")
+    result = lab.nb("doctor", "--fix", "--json", prefix=("setpriv", "--reuid", "65534", "--regid",
+                                                         "65534", "--clear-groups"))
+    expect_eq(result.rc, 0, "nothing to mend")
+
+
+@case("--dry-run sends no packet")
+def _():
+    mapped()
+    lab.services.log()
+    found = ask("--dry-run", rc=0)
+    expect_eq((found["probes"], lab.services.log()), ([], []), "no probe")
+
+
+@case("every code is in the manual")
+def _():
+    with open(lab.source + "/docs/nat-bridge.8", encoding="utf-8") as file:
+        page = file.read()
+    with open(lab.source + "/src/diagnose/codes.c", encoding="utf-8") as file:
+        codes = re.findall(r'^\t\{ "([a-z-]+)", \d+', file.read(), re.M)
+    section = page[page.index(".Sh FINDINGS"):]
+    section = section[:section.index(".Sh", 5)]
+    expect_eq(re.findall(r"^\.It Li ([a-z-]+)$", section, re.M), codes, "FINDINGS")
+
+
+run(fresh)

@@ -126,7 +126,8 @@ def podman_dial(lab):
 def podman_anew(lab):
     podman(lab, "rm -f -t 0 box")
     podman(lab, "network rm web")
-    podman(lab, "network create --subnet 10.123.0.0/24 --interface-name podweb web")
+    podman(lab, "network create first")  # which takes the name of the old one's bridge
+    podman(lab, "network create web")
     podman_box(lab)
 
 
@@ -159,7 +160,7 @@ keep([
     Sick("Docker publishes the same port", "two who want one number", "reached", "published",
          lambda _: box("twin", "other", "-p", f"{PORT}:80"), before=both(docker(), mapped()),
          mapping=None, dial=docker_dial(), warns=True, cure=lambda _: sh("docker rm -f twin")),
-    Sick("`podman network rm`, `create`", "another bridge, another subnet", "refused", "not-applied",
+    Sick("`podman network rm`, `create`", "another bridge", "refused", "not-applied",
          podman_anew, before=both(podman_networks, mapped("podman:web")), mapping=None,
          dial=podman_dial),
     Well("Docker, a network of its own", both(docker(), mapped()), mapping=None, dial=docker_dial()),

@@ -75,18 +75,6 @@ def both(*works):
     return work
 
 
-def docker_stop(lab):
-    engine(lab, "kill $(cat /run/docker.pid)")
-    wait_for(lambda: not os.path.exists("/run/docker.pid"), 20, 0.1)
-
-
-def after_a_reboot(lab):
-    """The engine does not start, and the rule files are there."""
-    lab.good("flush")
-    docker_stop(lab)
-    lab.nb("apply")
-
-
 def compose(lab, *words):
     os.makedirs(lab.dir + "/proj", exist_ok=True)
     with open(lab.dir + "/proj/docker-compose.yml", "w", encoding="utf-8") as file:
@@ -147,16 +135,6 @@ keep([
          dial=docker_dial("host.docker.internal", "lost"), evidence="172.31.255.9",
          cure=lambda _: sh("docker rm -f lost") and box("lost", "agents", "--add-host",
                                                         "host.docker.internal:host-gateway")),
-    Sick("Docker is not running after a reboot", "engines that start on demand", "no route",
-         "engine", after_a_reboot, before=both(docker(), mapped()), mapping=None,
-         dial=lambda lab: docker_dial(lab.gateway_was)(lab) if hasattr(lab, "x") else "error 113",
-         cure=lambda lab: (docker()(lab), lab.good("apply")), works=False, full=True),
-    Sick("`docker network rm`", "docker system prune", "no route", "bridge-absent",
-         lambda _: sh("docker rm -f web; docker network rm agents"),
-         before=both(docker(), mapped()), mapping=None,
-         dial=lambda lab: docker_dial()(lab) if "agents" in sh("docker network ls") else "error 113",
-         cure=lambda lab: (sh("docker network create agents"), box("web", "agents"),
-                           lab.good("apply"))),
     Sick("Docker publishes the same port", "two who want one number", "reached", "published",
          lambda _: box("twin", "other", "-p", f"{PORT}:80"), before=both(docker(), mapped()),
          mapping=None, dial=docker_dial(), warns=True, cure=lambda _: sh("docker rm -f twin")),

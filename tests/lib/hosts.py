@@ -22,9 +22,12 @@ from watcher import Watcher
 
 import nblab
 
-__all__ = nblab.__all__ + ["enter_host", "Host", "MAPPED", "UNMAPPED", "reached"]
+__all__ = nblab.__all__ + ["enter_host", "find_root", "Host", "MAPPED", "UNMAPPED", "reached"]
 
-PACKAGES = ("ufw,firewalld,iptables,nftables,dbus,libpam-systemd,procps,iproute2")
+PACKAGES = ("ufw,firewalld,iptables,nftables,dbus,libpam-systemd,procps,iproute2,"
+            "fail2ban,ipset,redis-server,nginx-light")
+# not a package of its own before
+RESOLVED = {"bullseye": ""}
 MAPPED, UNMAPPED = 11434, 9090
 
 
@@ -46,7 +49,8 @@ def make_root(release):
         mirror = sh("apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages'")
         # its mounts end with the namespace
         done = subprocess.run(["unshare", "--mount", "--propagation", "private", "debootstrap",
-                               "--variant=minbase", "--include=" + PACKAGES, release, path,
+                               "--variant=minbase", "--include=" + PACKAGES + RESOLVED.get(release, ",systemd-resolved"),
+                               release, path,
                                mirror.splitlines()[0]], capture_output=True, text=True)
         if done.returncode:
             bail(f"debootstrap {release}: {done.stdout[-2000:]} {done.stderr[-500:]}")
@@ -56,8 +60,10 @@ def make_root(release):
     return path
 
 
-def enter_host(script, needs=()):
-    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+def find_root():
+    """The release whose host is meant; its root, made if need be, is $NB_HOST_ROOT."""
+    words = [word for before, word in zip(sys.argv, sys.argv[1:])
+             if not word.startswith("-") and before != "--only"]
     release = words[0] if words else machine_release()
     if lab_is_outside():
         if not shutil.which("debootstrap"):
@@ -66,6 +72,11 @@ def enter_host(script, needs=()):
             print("1..0 # SKIP no debootstrap here")
             sys.exit(0)
         os.environ["NB_HOST_ROOT"] = make_root(release)
+    return release
+
+
+def enter_host(script, needs=()):
+    release = find_root()
     lab = enter(script, needs=("nft", "ip", "conntrack") + tuple(needs))
     return lab, Host(lab, release, os.environ["NB_HOST_ROOT"])
 

@@ -1,0 +1,95 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Routes, VPNs, bridges and queues: what no rule of a firewall shows."""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from zoo import *  # noqa: E402
+
+TUN = "ip tuntap add dev tun0 mode tun; ip addr add 10.8.0.2/24 dev tun0; ip link set tun0 up\n"
+
+
+def rp_filter(lab, value):
+    for device in ("all", "br-app"):
+        lab.set_conf(device, "rp_filter", value)
+
+
+def strict(lab):
+    rp_filter(lab, 1)
+
+
+def bpf(device, where="ingress"):
+    """A classifier that drops all TCP, in the words of tc: others come from a compiler."""
+    code = "6,40 0 0 12,21 0 3 2048,48 0 0 23,21 0 1 6,6 0 0 2,6 0 0 4294967295,"
+    return (f"tc qdisc add dev {device} clsact 2>/dev/null || :\n"
+            f"tc filter add dev {device} {where} pref 1 protocol all bpf da bytecode '{code}'")
+
+
+def fill_conntrack(lab):
+    """As many connections as the kernel takes; the limit is the machine's, the table is ours."""
+    sh([sys.executable, os.path.join(lab.source, "tests/lib/fill.py")])
+
+
+keep([
+    # --- policy routing
+    Sick("an `unreachable` rule", "kill switches by ip rule", "timeout", "routing",
+         "ip rule add pref 100 to 172.16.0.0/12 unreachable", evidence="100"),
+    Sick("a `prohibit` rule for what has no mark", "kill switches by ip rule and fwmark", "timeout",
+         "routing", "ip rule add pref 200 fwmark 0xca6c lookup main\n"
+         "ip rule add pref 201 prohibit", evidence="201"),
+    Sick("a `blackhole` route", "RFC 1918 null routes of BGP and cloud guides", "timeout", "routing",
+         "ip route add blackhole 172.30.0.0/25", evidence="blackhole"),
+    Sick("a VPN's table before main", "OpenVPN, strongSwan's table 220", "timeout", "routing",
+         TUN + "ip route add 172.16.0.0/12 dev tun0 table 220; ip rule add pref 220 lookup 220",
+         evidence="220"),
+    Sick("a VPN that pushes a longer prefix", "OpenVPN: push \"route 172.30.0.0 255.255.255.128\"",
+         "timeout", "routing", TUN + "ip route add 172.30.0.0/25 via 10.8.0.1 dev tun0",
+         evidence="tun0"),
+    Sick("the same with a strict reverse path filter", "RHEL's default rp_filter=1", "timeout",
+         "reverse-path", TUN + "ip route add 172.30.0.0/25 via 10.8.0.1 dev tun0", evidence="br-app",
+         before=strict),
+    Sick("a network on two bridges", "a bridge left over by compose", "timeout",
+         ("routing", "reverse-path"), "ip link add br-old type bridge; ip link set br-old up\n"
+         "ip route add 172.30.0.0/25 dev br-old", evidence="br-old"),
+    Sick("another path by mark, with rp_filter", "src_valid_mark forgotten", "timeout",
+         "reverse-path", "ip rule add pref 100 to 172.30.0.0/24 lookup 100\n"
+         "ip route replace 172.30.0.0/24 dev br-two table 100", before=strict, evidence="br-app"),
+    Sick("a container that kept an address of the old subnet", "the engine's default-address-pools "
+         "changed", "timeout", ("routing", "reverse-path"),
+         lambda lab: (sh("ip addr add 172.29.0.1/24 dev br-two"), lab.agents["ctr"].call(
+             "sh", "ip addr add 172.29.0.7/24 dev eth0; "
+             "ip route replace 172.30.0.1 dev eth0 src 172.29.0.7")), evidence="172.29.0.7"),
+    # --- IPsec
+    Sick("an IPsec policy that blocks", "strongSwan: a trap or drop policy over 172.16.0.0/12",
+         "timeout", ("ipsec", "no-cause"),
+         "ip xfrm policy add dir out src 0.0.0.0/0 dst 172.30.0.0/24 action block",
+         cure="ip xfrm policy flush"),
+    # --- the bridge and its ports
+    Sick("a port to which spanning tree listens", "STP: half a minute without a word", "timeout",
+         "isolated-port", "ip link set br-app type bridge stp_state 1; ip link set vapp down\n"
+         "ip link set vapp up", evidence="vapp"),
+    Sick("a port that was disabled", "`bridge link set state 0`", "timeout", "isolated-port",
+         "bridge link set dev vapp state 0", evidence="vapp"),
+    Sick("a locked port", "802.1X, MAB: bridge link set locked on", "timeout", "isolated-port",
+         "bridge link set dev vapp locked on\n"
+         "for m in $(bridge fdb show dev vapp | awk '!/permanent/ { print $1 }'); do "
+         "bridge fdb del $m dev vapp master; done", evidence="vapp"),
+    # --- tc
+    Sick("a BPF program at the bridge's ingress", "Cilium's, Calico's eBPF: a clsact filter before "
+         "ours", "timeout", "traffic-control", bpf("br-app"), evidence="br-app"),
+    Sick("a BPF program at the container's port", "Cilium's per endpoint program", "timeout",
+         "traffic-control", bpf("vapp"), evidence="vapp"),
+    Sick("a BPF program at the bridge's egress", "a shaper's classifier", "timeout",
+         "traffic-control", bpf("br-app", "egress"), evidence="br-app"),
+    Sick("a shaper that lets nothing through", "wondershaper: a burst below one packet", "timeout",
+         ("traffic-control", "no-cause"),
+         "tc qdisc add dev br-app root tbf rate 8bit burst 10 limit 10", evidence="br-app"),
+    # --- connection tracking
+    Sick("a full table of connections", "nf_conntrack: table full, dropping packet", "timeout",
+         "conntrack-full", fill_conntrack, evidence="nf_conntrack_max", full=True,
+         forget=False, cure="conntrack -F"),
+])
+
+run_zoo(__file__, needs=("tc", "bridge"))

@@ -62,6 +62,7 @@ struct nb_run {
 	struct nb_error error;
 	bool changed; /* a failure left the kernel changed */
 	bool stream;  /* JSON comes as one line for each object */
+	bool believe; /* a filter that could not be attached is not tried again */
 	int lock;
 	int rules_lock;
 };
@@ -129,6 +130,13 @@ bool nb_netns_cookie(uint64_t *ret);
 void nb_flushed_set(struct nb_run *run);
 void nb_flushed_clear(void);
 bool nb_flushed(void);
+
+/*
+ * That a kernel lacks the classifier shows when a filter is attached, and in no other way. So it
+ * is kept in /run/nat-bridge: @why, or "" where one could be attached.
+ */
+void nb_unfiltered_note(const char *why);
+bool nb_unfiltered(char *ret_why, size_t size);
 
 /* Take the lock for writers; fills run->error. Released by nb_run_finish() or exit. */
 int nb_lock_take(struct nb_run *run);
@@ -352,6 +360,13 @@ int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inve
 /* Warn of what will bite a container that uses these mappings; changes nothing. */
 void nb_advise(struct nb_run *run, const struct nb_network *network,
 	       const struct nb_mapping_list *mappings);
+
+/*
+ * nb_state_probe_ingress(), and what an earlier attempt has found: who only reads believes that, and
+ * so does a run that is told to. The others try again.
+ */
+int nb_probe_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
+		     struct nb_state *state);
 
 /* Say where the guard in nf_tables is the only one that works, or may be. */
 void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,

@@ -156,8 +156,7 @@ int nb_command_list(struct nb_run *run)
 		r = nb_inventory_make(run, visible ? &state : NULL, visible ? &state.links : &links,
 				      &inventory);
 	if (r == 0 && visible)
-		r = nb_state_probe_ingress(run->nl, run->config.mark, &state.bridges, &state,
-					   &run->error);
+		r = nb_probe_ingress(run, &state.bridges, &state);
 	if (r == 0 && visible)
 		nb_warn_ingress(run, &state.bridges, &state);
 	if (r == 0 && visible && nb_wanted_require_directory(run, &state) < 0)

@@ -259,6 +259,8 @@ static _Noreturn void look(const struct watch *w, int fd)
 	run.command = nb_command_find("apply");
 	run.options.keep_going = true;
 	run.stream = true;
+	/* each attempt makes a qdisc and deletes it, which is an event */
+	run.believe = !(w->reasons & REASON_ASKED);
 	r = nb_apply(&run, &application);
 	if (r == 0 && !application.flushed)
 		tidy_expired(&run);

@@ -75,8 +75,18 @@ static int attach(struct nb_netlink *nl, const struct nb_plan *plan, const struc
 		r = nb_netlink_error(err, &ack, r, what);
 		if (!nb_ingress_is_impossible(r))
 			return r;
-		nb_warn(warnings, "guard of %s: nftables only (%s)", step->name, err->message);
+		/* a kernel without the qdisc or the classifier: nothing that another device has */
+		if (r == -ENOENT) {
+			snprintf(outcome->unfiltered, sizeof(outcome->unfiltered), "tc: %.80s",
+				 ack.message[0] ? ack.message : strerror(-r));
+			nb_warn(warnings, "guard: nftables only (%s)", outcome->unfiltered);
+		} else {
+			nb_warn(warnings, "guard of %s: nftables only (%s)", step->name,
+				err->message);
+		}
 		memset(err, 0, sizeof(*err));
+		if (outcome->unfiltered[0])
+			break;
 	}
 	return 0;
 }

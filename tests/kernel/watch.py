@@ -261,6 +261,53 @@ def _():
         expect(looks <= 20 + 10 * took, f"{looks} looks")
 
 
+def spawned(seconds):
+    """How many processes begin in that time?"""
+    before = last_pid()
+    time.sleep(seconds)
+    return last_pid() - before
+
+
+def comes_to_rest(what, seconds=20):
+    """A look is due a second after the last one, at the latest."""
+    expect(wait_for(lambda: spawned(1.5) == 0, seconds), f"{what}: it looks again and again")
+
+
+@case("a kernel without the classifier: it is said, and that is all")
+def _():
+    without = {"LD_PRELOAD": os.environ["NB_NO_CLASSIFIER"],
+               "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0"}
+    fresh()
+    lab.good("remove", "--all-networks")
+
+    def says(command, times, **others):
+        warnings = lab.json(command, env=without, **others)["warnings"]
+        expect_eq(sum("guard: nftables only (tc: " in text for text in warnings), times,
+                  f"{command}: {warnings}")
+    said = lab.good("add", "br-app", str(lab.mapped), env=without).err
+    expect("guard: nftables only (tc: " in said, said)
+    expect_eq(lab.ingress(), {}, "nothing is left of the attempt")
+    for _ in range(2):
+        says("check", 1)
+        says("list", 1)
+        expect_eq(lab.json("apply", env=without)["changed"], False, "apply")
+    # the first look tries, too; those that follow do not
+    with Watcher(lab, env=without) as watcher:
+        comes_to_rest("from the beginning")
+        sh("nft flush ruleset")
+        expect(wait_for(lambda: lab.nb("check", env=without).rc == 0, 10), "flushed: mended")
+        comes_to_rest("flushed")
+        sh("ip link add br-late type bridge")
+        lab.good("add", "iface:br-late", "9001", env=without)
+        comes_to_rest("another bridge")
+        expect(watcher.said().count("nftables only") <= 1, watcher.said())
+        says("check", 1)
+    # once it is there whoever tries again finds it
+    lab.good("apply")
+    expect_eq(sorted(lab.ingress()), ["br-app", "br-late"], "filters")
+    says("check", 0)
+
+
 @case("events that are lost: it looks, and does not trust its memory")
 def _():
     fresh()

@@ -106,6 +106,7 @@ struct watch {
 
 	pid_t log; /* the process that logs connections, 0: there is none */
 	int log_pipe;
+	bool accounting;   /* we have turned it on */
 	bool unread;	   /* it was on standard output, which somebody has closed */
 	int64_t log_again; /* when to start it again, 0: not now */
 
@@ -665,7 +666,8 @@ static int set_up_log(struct watch *w)
 	/* lines on standard output are the log's alone; ours are for people */
 	if (strcmp(run->options.log, "-") == 0 && !run->options.json)
 		dup2(STDERR_FILENO, STDOUT_FILENO);
-	r = run->options.log_accounting ? nb_accounting_begin(run) : 0;
+	w->accounting = run->options.log_accounting;
+	r = w->accounting ? nb_accounting_begin(run) : 0;
 	return r;
 }
 
@@ -802,7 +804,8 @@ int nb_command_watch(struct nb_run *run)
 		kill(w.log, SIGTERM);
 		end_log(&w);
 	}
-	if (run->options.log_accounting)
+	/* one that was refused has not begun it: another watcher may have */
+	if (w.accounting)
 		nb_accounting_end(run);
 	nb_element_list_clear(&w.remembered);
 	nb_events_close(w.events);

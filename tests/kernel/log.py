@@ -245,6 +245,15 @@ def _():
         expect_eq([sysctl(name) for name in names], [was, was], "set back")
         with Logging():
             expect_eq([sysctl(name) for name in names], [was, was], "without")
+    # who is refused has nothing to set back
+    for name in names:
+        sysctl(name, 0)
+    with Logging("--log-accounting"):
+        for words in ((), ("--dry-run",)):
+            refused = lab.nb("watch", f"--log={lab.dir}/none.log", "--log-accounting", *words)
+            expect(refused.rc in (1, 2), f"{refused}")
+            expect_eq([sysctl(name) for name in names], [1, 1], f"refused {words}")
+    expect_eq([sysctl(name) for name in names], [0, 0], "set back by its own end")
     for name in names:
         sysctl(name, 0)
     with Logging("--log-accounting") as log:

@@ -321,6 +321,7 @@ static void begin_look(struct watch *w)
 		return;
 	}
 	decide_restore(w);
+	nb_pace_begin(&w->pace);
 	fflush(stdout);
 	w->child = fork();
 	if (w->child == 0) {

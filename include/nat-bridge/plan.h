@@ -131,6 +131,7 @@ struct nb_outcome {
 	char vanished[NB_IFNAME_SIZE]; /* a bridge that was gone when it was to be enabled */
 	/* why no filter can be attached on this kernel, as was found when one was; "": it can */
 	char unfiltered[96];
+	struct nb_device_changes devices; /* what was done to them */
 };
 
 /*

@@ -53,6 +53,8 @@ enum reason {
 	REASON_ENGINE = 1 << 3,
 	REASON_TIME = 1 << 4,
 	REASON_ASKED = 1 << 5, /* the first one, and SIGHUP */
+	REASON_LOST = 1 << 6,  /* events were */
+	REASON_FILTERS = 1 << 7,
 };
 
 /* What a look found: the head of what it sends; runtime mappings follow. */
@@ -67,6 +69,7 @@ struct result {
 	uint64_t said; /* digest of warnings and error */
 	uint64_t wish; /* digest of what the rule files ask, by bridge */
 	int64_t next_end;
+	struct nb_device_changes devices; /* what it did to them */
 	size_t runtime_count;
 };
 
@@ -273,6 +276,7 @@ static _Noreturn void look(const struct watch *w, int fd)
 	result.read = r == 0 && application.read;
 	result.docker = uses_docker(&run.rules);
 	result.generation = application.outcome.generation;
+	result.devices = application.outcome.devices;
 	result.next_end = application.wanted.next_end;
 	result.runtime_count = result.read ? application.wanted.runtime.count : 0;
 	if (!application.flushed) {
@@ -321,6 +325,7 @@ static void begin_look(struct watch *w)
 		return;
 	}
 	decide_restore(w);
+	nb_events_listen_devices(w->events);
 	nb_pace_begin(&w->pace);
 	fflush(stdout);
 	w->child = fork();
@@ -377,7 +382,7 @@ static bool receive_result(struct watch *w, struct result *result)
 	if (good && result->read && (result->found || w->restore)) {
 		nb_element_list_clear(&w->remembered);
 		w->remembered = runtime;
-		w->lost = false;
+		w->lost = w->reasons & REASON_LOST;
 		w->known = result->generation;
 		if (!is_later(w->removed, w->known))
 			w->removed = 0;
@@ -403,7 +408,7 @@ static void read_events(struct watch *w)
 	nb_events_read(w->events, &report);
 	if (report.what & NB_EVENT_LOST) {
 		w->lost = true;
-		want_look(w, REASON_RULESET | REASON_DEVICES);
+		want_look(w, REASON_LOST);
 	}
 	w->touched = report.touched;
 	if (report.what & NB_EVENT_REMOVED) {
@@ -418,6 +423,8 @@ static void read_events(struct watch *w)
 	}
 	if (report.what & NB_EVENT_DEVICES)
 		want_look(w, REASON_DEVICES);
+	if (report.what & NB_EVENT_FILTERS)
+		want_look(w, REASON_FILTERS);
 }
 
 static void listen_docker(struct watch *w)
@@ -475,6 +482,18 @@ static int64_t milliseconds(const struct timeval *time)
 	return (int64_t)time->tv_sec * 1000 + time->tv_usec / 1000;
 }
 
+/* Is all that was heard since the look began what it did itself, or has seen? */
+static bool is_echo(const struct watch *w, const struct result *result)
+{
+	const unsigned int devices = REASON_DEVICES | REASON_FILTERS;
+
+	if (result->flushed || w->reasons & ~(REASON_RULESET | devices))
+		return false;
+	if (w->reasons & REASON_RULESET && is_later(w->generation, result->generation))
+		return false;
+	return !(w->reasons & devices) || nb_events_devices_are(w->events, &result->devices);
+}
+
 static void end_look(struct watch *w)
 {
 	struct result result = { .status = NB_STATUS_FAILED, .said = w->last.said };
@@ -491,21 +510,24 @@ static void end_look(struct watch *w)
 	w->child = 0;
 	/* events of its own commit, and of what it has seen */
 	read_events(w);
-	if (good && w->reasons == REASON_RULESET && !is_later(w->generation, result.generation) &&
-	    !result.flushed)
+	if (good && is_echo(w, &result))
 		w->reasons = 0;
 	failed = !good || (result.status != NB_STATUS_OK && result.status != NB_STATUS_PARTIAL);
 	if (!good)
 		nb_print_note(w->run,
 			      "a look at the kernel ended before it was done; it is tried again");
 	/* a network that is made anew is another wish; so is a file */
-	mended = result.changed && result.wish == w->last.wish && w->child_reasons & REASON_RULESET;
+	mended = result.changed && result.wish == w->last.wish &&
+		 w->child_reasons & (REASON_RULESET | REASON_FILTERS);
 	if (nb_pace_note(&w->pace, cost, now, mended, failed)) {
+		/* who takes filters away is not told */
+		const char *program = w->child_reasons & REASON_RULESET ? w->program : "";
+
 		snprintf(text, sizeof(text),
 			 "%s%.31s undoes what is applied here again and again: from now on it is "
 			 "mended "
 			 "less often; see 'nat-bridge check', and stop one of the two",
-			 w->program[0] ? "program " : "another program", w->program);
+			 program[0] ? "program " : "another program", program);
 		nb_print_note(w->run, text);
 	}
 	if (good) {

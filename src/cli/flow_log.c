@@ -794,6 +794,7 @@ static _Noreturn void run_log(struct log *log, bool resume)
 	(void)read_flows(log);
 	if (log->lost)
 		tell_lost(log, "the kernel's queue was full");
+	count_refused(log);
 	tell_frame(log, "log-end");
 	nb_sink_close(&log->sink);
 	_exit(0);

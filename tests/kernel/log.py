@@ -447,6 +447,30 @@ def _():
             expect(wait_for(there, 25), f"{log.lines()}")
             expect_eq(there()[0]["bridge"], bridge, "bridge")
             expect(there()[0]["packets"] >= 2, f"{there()}")
+        # what came since the last count is told before the end
+        with Logging() as log:
+            log.wait("log-begin")
+            lab.closed()
+            log.end()
+            expect(there(), f"{log.lines()}")
+            expect_eq(log.lines()[-1]["event"], "log-end", "the last line")
+
+
+@case("the rule of docs/log.md sees a forged packet, whoever drops it")
+def _():
+    with open(f"{os.environ['NB_SOURCE']}/docs/log.md", encoding="utf-8") as file:
+        block = re.search(r"```sh\n(nft add table bridge.*?)```", file.read(), re.S).group(1)
+    lab.good("add", "br-app", lab.mapped)
+    path = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+    for bridge_nf in (1, 0) if os.path.exists(path) else (None,):
+        if bridge_nf is not None:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(bridge_nf))
+        sh(block.replace(" log group 5", " counter log group 5"))
+        lab.closed()
+        seen = re.search(r"counter packets (\d+)", sh("nft list table bridge forged"))
+        expect(seen and int(seen.group(1)) >= 2, f"bridge-nf {bridge_nf}: {seen and seen.group()}")
+        sh("nft delete table bridge forged")
 
 
 @case("a file is opened again when it was moved away, and nobody else may read it")

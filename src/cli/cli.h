@@ -46,6 +46,14 @@ struct nb_options {
 
 struct nb_command;
 
+/* What a run has changed in the kernel. */
+struct nb_difference {
+	struct nb_element_list added;	/* mappings that are new, or have another life; sorted */
+	struct nb_mapping_list removed; /* as far as the kernel knows what they were of */
+	char restored[400];		/* "table inet nat-bridge, the opener in ...", or "" */
+	size_t restored_more;		/* for which there was no room */
+};
+
 /* The context of one run. */
 struct nb_run {
 	const struct nb_command *command; /* NULL: none was given */
@@ -60,6 +68,7 @@ struct nb_run {
 	bool asked[NB_ENGINE_COUNT];
 	struct nb_warnings warnings;
 	struct nb_error error;
+	struct nb_difference difference;
 	bool changed; /* a failure left the kernel changed */
 	bool stream;  /* JSON comes as one line for each object */
 	bool believe; /* a filter that could not be attached is not tried again */
@@ -208,6 +217,13 @@ int nb_print_change(struct nb_run *run, const struct nb_report *report, enum nb_
 int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_status status);
 int nb_print_check(struct nb_run *run, const struct nb_finding *findings, size_t count,
 		   enum nb_status status);
+/* Add what @plan, made for @state and carried out, has changed to run->difference. */
+void nb_difference_note(struct nb_run *run, const struct nb_plan *plan,
+			const struct nb_state *state);
+/* Is that mapping among those that were added? */
+bool nb_difference_has(const struct nb_difference *difference, const struct nb_row *row);
+void nb_difference_clear(struct nb_difference *difference);
+
 /* Tell the system's log what was changed, and by whom; of a failure what it left half done. */
 void nb_journal_change(const struct nb_run *run, const struct nb_report *report);
 void nb_journal_failure(const struct nb_run *run);

@@ -102,6 +102,8 @@ static int attempt_until(struct nb_run *run, const struct nb_goal *goal, struct 
 					    run->config.mark, outcome, &run->warnings, &run->error);
 			if (r == 0 && attempt.plan.attach_count)
 				nb_unfiltered_note(outcome->unfiltered);
+			if (r == 0)
+				nb_difference_note(run, &attempt.plan, &attempt.state);
 		}
 		/* the state from before is that of the first attempt that did something */
 		if (executed && first && !*first_kept) {

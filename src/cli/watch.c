@@ -17,13 +17,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -34,6 +31,7 @@
 #include "../watch/files.h"
 #include "../watch/notify.h"
 #include "../watch/pace.h"
+#include "../watch/rest.h"
 #include "../watch/sink.h"
 #include "accounting.h"
 #include "apply.h"
@@ -607,37 +605,6 @@ static void end_log(struct watch *w)
 
 /* --- Set-up and loop --- */
 
-/*
- * Code that start-up and a look have touched counts as ours as long as it is mapped. It is in the
- * page cache and comes back when it is used. What the loader has written to (and what it has made
- * read-only since) is in segments that can be written, which stay.
- */
-static int release_code(struct dl_phdr_info *info, size_t size, void *data)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-
-	(void)size;
-	(void)data;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-		uintptr_t begin = info->dlpi_addr + segment->p_vaddr;
-		uintptr_t end = begin + segment->p_memsz;
-
-		if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
-			continue;
-		begin &= ~(page - 1);
-		/* NOLINTNEXTLINE(performance-no-int-to-ptr): that is how segments are described */
-		(void)madvise((void *)begin, end - begin, MADV_DONTNEED);
-	}
-	return 0;
-}
-
-static void rest(void)
-{
-	malloc_trim(0);
-	dl_iterate_phdr(release_code, NULL);
-}
-
 static int open_signals(void)
 {
 	sigset_t signals;
@@ -784,7 +751,7 @@ static void wait_and_read(struct watch *w)
 	for (int i = 0; i < COUNT; i++)
 		fds[i].events = POLLIN;
 	if (!w->child && !w->reasons && !w->resting) {
-		rest();
+		nb_rest();
 		w->resting = true;
 	}
 	if (poll(fds, COUNT, patience(w)) <= 0)

@@ -296,6 +296,24 @@ def in_sync():
     return lab.nb("check").rc == 0
 
 
+@case("the process that logs is small, too, when nothing happens")
+def _():
+    lab.good("add", "br-app", lab.mapped)
+    with Logging("--log-accounting") as log:
+        connect()
+        log.wait("start")
+
+        def resident():
+            with open(f"/proc/{logger_of(log)}/status", encoding="ascii") as file:
+                return int(re.search(r"^VmRSS:\s*(\d+)", file.read(), re.M).group(1))
+        # it counts what was refused every ten seconds, and then rests
+        if lab.sanitized:
+            skip("a build with sanitizers has memory of its own", kernel=True)
+        expect(wait_for(lambda: resident() <= 1536, 30, 0.2), f"{resident()} KiB resident")
+        note(f"resident: {resident()} KiB")
+        lab.agent().call("hang_up", "one")
+
+
 @case("the watcher is killed: the one that logs ends, too, and tells so")
 def _():
     with Logging() as log:

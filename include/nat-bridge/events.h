@@ -8,12 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "nat-bridge/error.h"
+#include "nat-bridge/link.h"
 
 enum nb_event {
 	NB_EVENT_RULESET =
 		1 << 0, /* a commit that may concern us: not one of others' elements alone */
-	NB_EVENT_DEVICES = 1 << 1, /* a device, or a filter */
+	NB_EVENT_DEVICES = 1 << 1, /* a device */
+	NB_EVENT_FILTERS = 1 << 4, /* a filter at one, or its qdisc */
 	NB_EVENT_LOST = 1 << 2,	   /* some were lost: anything may have happened */
 	NB_EVENT_REMOVED = 1 << 3, /* our table was removed, and not by nat-bridge */
 };
@@ -38,5 +39,11 @@ void nb_events_close(struct nb_events *events);
 void nb_events_descriptors(const struct nb_events *events, int *ret_ruleset, int *ret_devices);
 /* Read all that is there, without waiting. */
 void nb_events_read(struct nb_events *events, struct nb_event_report *ret);
+/*
+ * Whoever changes devices hears of it, too. From the first call on it is kept what devices became;
+ * the second one says whether that is what @changes made of them, and nothing else.
+ */
+void nb_events_listen_devices(struct nb_events *events);
+bool nb_events_devices_are(const struct nb_events *events, const struct nb_device_changes *changes);
 
 #endif

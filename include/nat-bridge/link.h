@@ -60,6 +60,28 @@ bool nb_link_is_private(const struct nb_link_list *list, const struct nb_link *l
 int nb_link_dump(struct nb_netlink *nl, struct nb_link_list *ret, struct nb_error *err);
 void nb_link_list_clear(struct nb_link_list *list);
 
+/* One device, from a message RTM_NEWLINK. */
+void nb_link_parse(const struct nlmsghdr *message, struct nb_link *ret);
+/* A number that changes with whatever such a message says of the device that matters here. */
+uint64_t nb_link_digest(const struct nb_link *link);
+
+/* What was done to devices: what a run did, or what was heard of. */
+#define NB_DEVICE_CHANGES 64
+struct nb_device_changes {
+	uint32_t port; /* netlink's, of who changed qdiscs or filters; 0: nobody did */
+	size_t count;
+	struct {
+		int ifindex;
+		uint64_t digest; /* of the device as it is then */
+	} links[NB_DEVICE_CHANGES];
+};
+
+/* @link is now so. False: there is no room. */
+bool nb_device_changes_put(struct nb_device_changes *changes, const struct nb_link *link);
+/* Is all that was @heard what a run says that it did? */
+bool nb_device_changes_cover(const struct nb_device_changes *changes,
+			     const struct nb_device_changes *heard);
+
 /*
  * Set route_localnet and, with @set_tag, the tag of @ifindex in one message.
  * Returns 0 or a negative errno (-ENODEV: the device is gone) with @ack filled.

@@ -18,6 +18,9 @@ struct nb_netlink;
 struct nb_netlink *nb_netlink_new(void); /* NULL: out of memory */
 void nb_netlink_free(struct nb_netlink *nl);
 
+/* The port of the socket of that family, which events of a change of ours carry; 0: not opened. */
+uint32_t nb_netlink_port(const struct nb_netlink *nl, int bus);
+
 /* Room for a request of ours and for one datagram of the kernel's answer to a dump. */
 #define NB_NETLINK_BUFFER 65536
 

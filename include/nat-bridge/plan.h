@@ -148,6 +148,9 @@ struct nb_outcome {
 	bool committed;	     /* a batch is in the kernel, or may be: its answer was lost */
 	uint32_t generation; /* of the ruleset, when the plan was carried out */
 	char vanished[NB_IFNAME_SIZE]; /* a bridge that was gone when it was to be enabled */
+	/* why no filter can be attached on this kernel, as was found when one was; "": it can */
+	char unfiltered[96];
+	struct nb_device_changes devices; /* what was done to them */
 };
 
 /*

@@ -76,8 +76,7 @@ static int compare(struct nb_run *run, struct nb_wanted *wanted, struct nb_findi
 		r = tolerate_idle_guards(run, &state, &desired);
 	if (r == 0) {
 		nb_desired_finish(&desired);
-		r = nb_state_probe_ingress(run->nl, run->config.mark, &desired.bridges, &state,
-					   &run->error);
+		r = nb_probe_ingress(run, &desired.bridges, &state);
 	}
 	if (r == 0) {
 		r = nb_plan_make(&desired, &state, true, &plan, &run->warnings, &run->error);

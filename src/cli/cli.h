@@ -43,7 +43,7 @@ struct nb_options {
 	bool prometheus;
 	bool fix;
 	const char *report; /* where `doctor` writes one, NULL: nowhere */
-	const char *log; /* where `watch` writes what connects, NULL: nowhere */
+	const char *log;    /* where `watch` writes what connects, NULL: nowhere */
 	struct nb_word_list except;
 	int64_t duration; /* seconds of --for, 0 = for ever */
 	int64_t wait;	  /* seconds to wait for the lock */
@@ -52,6 +52,14 @@ struct nb_options {
 };
 
 struct nb_command;
+
+/* What a run has changed in the kernel. */
+struct nb_difference {
+	struct nb_element_list added;	/* mappings that are new, or have another life; sorted */
+	struct nb_mapping_list removed; /* as far as the kernel knows what they were of */
+	char restored[400];		/* "table inet nat-bridge, the opener in ...", or "" */
+	size_t restored_more;		/* for which there was no room */
+};
 
 /* The context of one run. */
 struct nb_run {
@@ -69,8 +77,10 @@ struct nb_run {
 	bool asked_published[NB_ENGINE_COUNT];
 	struct nb_warnings warnings;
 	struct nb_error error;
+	struct nb_difference difference;
 	bool changed; /* a failure left the kernel changed */
 	bool stream;  /* JSON comes as one line for each object */
+	bool believe; /* a filter that could not be attached is not tried again */
 	int lock;
 	int rules_lock;
 };
@@ -141,6 +151,13 @@ bool nb_netns_cookie(uint64_t *ret);
 void nb_flushed_set(struct nb_run *run);
 void nb_flushed_clear(void);
 bool nb_flushed(void);
+
+/*
+ * That a kernel lacks the classifier shows when a filter is attached, and in no other way. So it
+ * is kept in /run/nat-bridge: @why, or "" where one could be attached.
+ */
+void nb_unfiltered_note(const char *why);
+bool nb_unfiltered(char *ret_why, size_t size);
 
 /* Take the lock for writers; fills run->error. Released by nb_run_finish() or exit. */
 int nb_lock_take(struct nb_run *run);
@@ -233,6 +250,12 @@ struct nb_wanted;
 int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *ret);
 void nb_findings_clear(struct nb_findings *findings);
 int nb_print_check(struct nb_run *run, const struct nb_findings *findings, enum nb_status status);
+/* Add what @plan, made for @state and carried out, has changed to run->difference. */
+void nb_difference_note(struct nb_run *run, const struct nb_plan *plan,
+			const struct nb_state *state);
+/* Is that mapping among those that were added? */
+bool nb_difference_has(const struct nb_difference *difference, const struct nb_row *row);
+void nb_difference_clear(struct nb_difference *difference);
 
 /* Tell the system's log what was changed, and by whom; of a failure what it left half done. */
 void nb_journal_change(const struct nb_run *run, const struct nb_report *report);
@@ -413,6 +436,13 @@ void nb_advise_host(struct nb_run *run);
 void nb_advise_network(struct nb_run *run, const struct nb_network *network);
 void nb_advise_mapping(struct nb_run *run, const struct nb_host_listeners *host,
 		       const struct nb_mapping *mapping);
+
+/*
+ * nb_state_probe_ingress(), and what an earlier attempt has found: who only reads believes that, and
+ * so does a run that is told to. The others try again.
+ */
+int nb_probe_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
+		     struct nb_state *state);
 
 /* Say where the guard in nf_tables is the only one that works, or may be. */
 void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,

@@ -38,6 +38,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../watch/rest.h"
 #include "../watch/pace.h"
 #include "../watch/sink.h"
 #include "accounting.h"
@@ -771,7 +772,7 @@ static _Noreturn void run_log(struct log *log, bool resume)
 	if (resume)
 		tell_lost(log, "the process that logs was ended, and began anew");
 	look_at_all(log);
-	while (!log->ending) {
+	for (bool quiet = false; !log->ending;) {
 		struct pollfd fds[COUNT] = {
 			[FLOWS] = { .fd = nb_conntrack_listener_fd(log->listener) },
 			[SIGNALS] = { .fd = log->signals },
@@ -782,7 +783,10 @@ static _Noreturn void run_log(struct log *log, bool resume)
 		nb_events_descriptors(log->events, &fds[RULESET].fd, &fds[DEVICES].fd);
 		for (int i = 0; i < COUNT; i++)
 			fds[i].events = POLLIN;
-		if (poll(fds, COUNT, patience(log)) <= 0)
+		if (quiet)
+			nb_rest();
+		quiet = poll(fds, COUNT, patience(log)) <= 0;
+		if (quiet)
 			continue;
 		if (fds[RULESET].revents || fds[DEVICES].revents)
 			hear_changes(log);
@@ -794,6 +798,7 @@ static _Noreturn void run_log(struct log *log, bool resume)
 	(void)read_flows(log);
 	if (log->lost)
 		tell_lost(log, "the kernel's queue was full");
+	count_refused(log);
 	tell_frame(log, "log-end");
 	nb_sink_close(&log->sink);
 	_exit(0);

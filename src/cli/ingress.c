@@ -1,6 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* What is to be said of the guard that outlives a flush of nf_tables. */
+#include <string.h>
+#include <unistd.h>
+
 #include "cli.h"
+
+static bool has_filter(const struct nb_state *state)
+{
+	for (size_t i = 0; i < state->links.count; i++)
+		if (state->links.items[i].ingress.priority)
+			return true;
+	return false;
+}
+
+int nb_probe_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
+		     struct nb_state *state)
+{
+	int r = nb_state_probe_ingress(run->nl, run->config.mark, bridges, state, &run->error);
+	char why[sizeof(state->ingress_why)];
+
+	if (r < 0 || state->ingress != NB_INGRESS_POSSIBLE)
+		return r;
+	if ((run->lock >= 0 && !run->believe) || has_filter(state) ||
+	    !nb_unfiltered(why, sizeof(why)))
+		return 0;
+	close(state->ingress_program);
+	state->ingress = NB_INGRESS_IMPOSSIBLE;
+	memcpy(state->ingress_why, why, sizeof(why));
+	return 0;
+}
 
 void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,
 		     const struct nb_state *state)

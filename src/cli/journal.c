@@ -13,7 +13,7 @@
 #include "../model/text.h"
 #include "cli.h"
 
-/* More are only counted, as on the screen. */
+/* Of more the first ones, and how many there are. */
 #define MOST_LINES 20
 
 #define WHO_SIZE 160
@@ -47,36 +47,85 @@ static void word_who(char *who, size_t size)
 	snprintf(who, size, "uid %u%s%s%s", (unsigned int)getuid(), by, login[0] ? "," : "", login);
 }
 
-static void log_rows(const struct nb_row_list *rows, const char *verb, const char *who)
+static void log_mapping(const struct nb_mapping *mapping, const char *verb, const char *who)
 {
-	for (size_t i = 0; i < rows->count && rows->count <= MOST_LINES; i++) {
-		const struct nb_mapping *mapping = rows->items[i].mapping;
-		char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE], until[NB_TIME_SIZE];
+	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE], until[NB_TIME_SIZE];
 
-		syslog(LOG_NOTICE, "%s %s %u/%s -> %s%s%s%s%s (%s)", verb,
-		       nb_network_format(&mapping->network, network), mapping->port,
-		       nb_protocol_name(mapping->protocol),
-		       nb_target_format(&mapping->target, target), mapping->until ? " until " : "",
-		       mapping->until ? nb_time_format(mapping->until, until) : "",
-		       mapping->external ? ", external" : "", mapping->runtime ? ", runtime" : "",
-		       who);
+	syslog(LOG_NOTICE, "%s %s %u/%s -> %s%s%s%s%s (%s)", verb,
+	       nb_network_format(&mapping->network, network), mapping->port,
+	       nb_protocol_name(mapping->protocol), nb_target_format(&mapping->target, target),
+	       mapping->until ? " until " : "",
+	       mapping->until ? nb_time_format(mapping->until, until) : "",
+	       mapping->external ? ", external" : "", mapping->runtime ? ", runtime" : "", who);
+}
+
+static void log_more(size_t count, const char *verb, const char *who)
+{
+	if (count > MOST_LINES)
+		syslog(LOG_NOTICE, "%s %zu more mappings, %zu in all (%s)", verb,
+		       count - MOST_LINES, count, who);
+}
+
+/* With @among only those that are. Returns how many there are. */
+static size_t log_rows(const struct nb_row_list *rows, const struct nb_difference *among,
+		       const char *verb, const char *who)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < rows->count; i++) {
+		if (among && !nb_difference_has(among, &rows->items[i]))
+			continue;
+		if (count++ < MOST_LINES)
+			log_mapping(rows->items[i].mapping, verb, who);
 	}
-	if (rows->count > MOST_LINES)
-		syslog(LOG_NOTICE, "%s %zu mappings (%s)", verb, rows->count, who);
+	log_more(count, verb, who);
+	return count;
+}
+
+static size_t log_removed(const struct nb_mapping_list *mappings, const char *who)
+{
+	for (size_t i = 0; i < mappings->count && i < MOST_LINES; i++)
+		log_mapping(&mappings->items[i], "removed", who);
+	log_more(mappings->count, "removed", who);
+	return mappings->count;
+}
+
+/* What the rule files ask for is there already, but for this. */
+static size_t log_application(const struct nb_run *run, const struct nb_report *report,
+			      const char *who)
+{
+	const struct nb_difference *difference = &run->difference;
+	size_t count = log_rows(&report->mappings, difference, report->verb, who);
+	char more[32] = "";
+
+	if (difference->restored_more)
+		snprintf(more, sizeof(more), " and %zu more", difference->restored_more);
+	if (difference->restored[0])
+		syslog(LOG_NOTICE, "restored %s%s (%s)", difference->restored, more, who);
+	return count + (difference->restored[0] != '\0');
 }
 
 void nb_journal_change(const struct nb_run *run, const struct nb_report *report)
 {
+	const char *name = run->command ? run->command->name : "";
 	char who[WHO_SIZE];
+	size_t count;
 
 	if (!report->changed || run->options.dry_run)
 		return;
 	word_who(who, sizeof(who));
 	openlog("nat-bridge", LOG_PID, LOG_DAEMON);
-	log_rows(&report->mappings, report->verb, who);
-	log_rows(&report->pending, "pending", who);
-	log_rows(&report->removed, "removed", who);
-	if (report->mappings.count + report->pending.count + report->removed.count == 0)
+	if (strcmp(name, "apply") == 0) {
+		count = log_application(run, report, who);
+	} else {
+		count = log_rows(&report->mappings, NULL, report->verb, who);
+		count += log_rows(&report->pending, NULL, "pending", who);
+	}
+	count += log_rows(&report->removed, NULL, "removed", who);
+	/* what --replace took the place of; what a flush took out is told before that */
+	if (strcmp(name, "add") == 0 || strcmp(name, "flush") == 0)
+		count += log_removed(&run->difference.removed, who);
+	if (count == 0 || strcmp(name, "flush") == 0)
 		syslog(LOG_NOTICE, "%s (%s)", report->verb, who);
 	closelog();
 }

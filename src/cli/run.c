@@ -76,6 +76,7 @@ int nb_run_read_rules_about(struct nb_run *run, const struct nb_port_spec *specs
 void nb_run_finish(struct nb_run *run)
 {
 	nb_rules_clear(&run->rules);
+	nb_difference_clear(&run->difference);
 	for (size_t i = 0; i < NB_ENGINE_COUNT; i++) {
 		nb_engine_answer_clear(&run->engines[i]);
 		nb_engine_published_list_clear(&run->published[i]);

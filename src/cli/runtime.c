@@ -13,7 +13,8 @@
 #define SO_NETNS_COOKIE 71
 #endif
 
-#define FLUSHED ".flushed"
+#define FLUSHED	   ".flushed"
+#define UNFILTERED ".unfiltered"
 
 bool nb_runtime_path(char *path, size_t size, const char *suffix)
 {
@@ -38,6 +39,45 @@ bool nb_netns_cookie(uint64_t *ret)
 	return known;
 }
 
+static bool write_text(const char *suffix, const char *text)
+{
+	char path[128];
+	int fd = -1;
+	bool good;
+
+	if (nb_runtime_path(path, sizeof(path), suffix))
+		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return false;
+	good = write(fd, text, strlen(text)) >= 0;
+	close(fd);
+	return good;
+}
+
+/* "": there is none. */
+static void read_text(const char *suffix, char *ret, size_t size)
+{
+	ssize_t length = -1;
+	char path[128];
+	int fd = -1;
+
+	if (nb_runtime_path(path, sizeof(path), suffix))
+		fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd >= 0) {
+		length = read(fd, ret, size - 1);
+		close(fd);
+	}
+	ret[length > 0 ? length : 0] = '\0';
+}
+
+static void remove_text(const char *suffix)
+{
+	char path[128];
+
+	if (nb_runtime_path(path, sizeof(path), suffix))
+		(void)unlink(path);
+}
+
 /* What the mark holds. */
 static void word_mark(char *text, size_t size)
 {
@@ -50,41 +90,40 @@ static void word_mark(char *text, size_t size)
 void nb_flushed_set(struct nb_run *run)
 {
 	char path[128], text[64];
-	int fd = -1;
 
 	word_mark(text, sizeof(text));
-	if (nb_runtime_path(path, sizeof(path), FLUSHED))
-		fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+	if (!write_text(FLUSHED, text))
 		nb_warn(&run->warnings,
 			"cannot write %s: %s; a watcher that runs brings the rule "
 			"files back",
-			path, strerror(errno));
-	if (fd >= 0)
-		close(fd);
+			nb_runtime_path(path, sizeof(path), FLUSHED) ? path : "/run/nat-bridge",
+			strerror(errno));
 }
 
 void nb_flushed_clear(void)
 {
-	char path[128];
-
-	if (nb_runtime_path(path, sizeof(path), FLUSHED))
-		(void)unlink(path);
+	remove_text(FLUSHED);
 }
 
 bool nb_flushed(void)
 {
-	char path[128], text[64], have[64];
-	ssize_t length;
-	int fd;
+	char text[64], have[64];
 
-	if (!nb_runtime_path(path, sizeof(path), FLUSHED))
-		return false;
-	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
-		return false;
-	length = read(fd, have, sizeof(have) - 1);
-	close(fd);
 	word_mark(text, sizeof(text));
-	return length == (ssize_t)strlen(text) && memcmp(have, text, (size_t)length) == 0;
+	read_text(FLUSHED, have, sizeof(have));
+	return strcmp(have, text) == 0;
+}
+
+void nb_unfiltered_note(const char *why)
+{
+	if (why[0])
+		(void)write_text(UNFILTERED, why);
+	else
+		remove_text(UNFILTERED);
+}
+
+bool nb_unfiltered(char *ret_why, size_t size)
+{
+	read_text(UNFILTERED, ret_why, size);
+	return ret_why[0] != '\0';
 }

@@ -115,8 +115,7 @@ bool nb_stamp_is_current(struct nb_run *run, struct nb_wanted *wanted)
 	/* the wish, as far as it does not depend on what the ruleset holds */
 	if (nb_state_read_devices(run->nl, run->config.mark, &devices, &run->error) == 0 &&
 	    nb_wanted_build(run, &devices, &desired, wanted) == 0 &&
-	    nb_state_probe_ingress(run->nl, run->config.mark, &desired.bridges, &devices,
-				   &run->error) == 0)
+	    nb_probe_ingress(run, &desired.bridges, &devices) == 0)
 		current = word_stamp(run, wanted, devices.generation, want) &&
 			  strcmp(have, want) == 0 && devices_agree(&devices, &desired.bridges);
 	nb_desired_clear(&desired);

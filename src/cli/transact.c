@@ -39,8 +39,7 @@ static int attempt_plan(struct nb_run *run, const struct nb_goal *goal, struct a
 		r = goal->build(run, &attempt->state, &attempt->desired, goal->data);
 	if (r == 0) {
 		nb_desired_finish(&attempt->desired);
-		r = nb_state_probe_ingress(run->nl, run->config.mark, &attempt->desired.bridges,
-					   &attempt->state, &run->error);
+		r = nb_probe_ingress(run, &attempt->desired.bridges, &attempt->state);
 	}
 	if (r == 0) {
 		r = nb_plan_make(&attempt->desired, &attempt->state, false, &attempt->plan,
@@ -98,9 +97,13 @@ static int attempt_until(struct nb_run *run, const struct nb_goal *goal, struct 
 			r = nb_out_of_memory(run);
 		if (r == 0 && !nb_plan_is_empty(&attempt.plan)) {
 			executed = true;
-			outcome->vanished[0] = '\0';
+			outcome->vanished[0] = outcome->unfiltered[0] = '\0';
 			r = nb_plan_execute(run->nl, &attempt.plan, &attempt.state,
 					    run->config.mark, outcome, &run->warnings, &run->error);
+			if (r == 0 && attempt.plan.attach_count)
+				nb_unfiltered_note(outcome->unfiltered);
+			if (r == 0)
+				nb_difference_note(run, &attempt.plan, &attempt.state);
 		}
 		/* the state from before is that of the first attempt that did something */
 		if (executed && first && !*first_kept) {

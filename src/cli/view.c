@@ -123,8 +123,7 @@ static int read_view(struct nb_run *run, struct nb_view *view)
 		r = nb_inventory_make(run, view->visible ? &view->state : NULL, nb_view_links(view),
 				      &view->inventory);
 	if (r == 0 && view->visible)
-		r = nb_state_probe_ingress(run->nl, run->config.mark, &view->state.bridges,
-					   &view->state, &run->error);
+		r = nb_probe_ingress(run, &view->state.bridges, &view->state);
 	return r;
 }
 

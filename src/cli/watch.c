@@ -17,13 +17,10 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <link.h>
-#include <malloc.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
@@ -34,6 +31,7 @@
 #include "../watch/files.h"
 #include "../watch/notify.h"
 #include "../watch/pace.h"
+#include "../watch/rest.h"
 #include "../watch/sink.h"
 #include "accounting.h"
 #include "apply.h"
@@ -53,6 +51,8 @@ enum reason {
 	REASON_ENGINE = 1 << 3,
 	REASON_TIME = 1 << 4,
 	REASON_ASKED = 1 << 5, /* the first one, and SIGHUP */
+	REASON_LOST = 1 << 6,  /* events were */
+	REASON_FILTERS = 1 << 7,
 };
 
 /* What a look found: the head of what it sends; runtime mappings follow. */
@@ -67,6 +67,7 @@ struct result {
 	uint64_t said; /* digest of warnings and error */
 	uint64_t wish; /* digest of what the rule files ask, by bridge */
 	int64_t next_end;
+	struct nb_device_changes devices; /* what it did to them */
 	size_t runtime_count;
 };
 
@@ -106,6 +107,7 @@ struct watch {
 
 	pid_t log; /* the process that logs connections, 0: there is none */
 	int log_pipe;
+	bool accounting;   /* we have turned it on */
 	bool unread;	   /* it was on standard output, which somebody has closed */
 	int64_t log_again; /* when to start it again, 0: not now */
 
@@ -259,6 +261,8 @@ static _Noreturn void look(const struct watch *w, int fd)
 	run.command = nb_command_find("apply");
 	run.options.keep_going = true;
 	run.stream = true;
+	/* each attempt makes a qdisc and deletes it, which is an event */
+	run.believe = !(w->reasons & REASON_ASKED);
 	r = nb_apply(&run, &application);
 	if (r == 0 && !application.flushed)
 		tidy_expired(&run);
@@ -270,6 +274,7 @@ static _Noreturn void look(const struct watch *w, int fd)
 	result.read = r == 0 && application.read;
 	result.docker = uses_docker(&run.rules);
 	result.generation = application.outcome.generation;
+	result.devices = application.outcome.devices;
 	result.next_end = application.wanted.next_end;
 	result.runtime_count = result.read ? application.wanted.runtime.count : 0;
 	if (!application.flushed) {
@@ -318,6 +323,8 @@ static void begin_look(struct watch *w)
 		return;
 	}
 	decide_restore(w);
+	nb_events_listen_devices(w->events);
+	nb_pace_begin(&w->pace);
 	fflush(stdout);
 	w->child = fork();
 	if (w->child == 0) {
@@ -373,7 +380,7 @@ static bool receive_result(struct watch *w, struct result *result)
 	if (good && result->read && (result->found || w->restore)) {
 		nb_element_list_clear(&w->remembered);
 		w->remembered = runtime;
-		w->lost = false;
+		w->lost = w->reasons & REASON_LOST;
 		w->known = result->generation;
 		if (!is_later(w->removed, w->known))
 			w->removed = 0;
@@ -399,7 +406,7 @@ static void read_events(struct watch *w)
 	nb_events_read(w->events, &report);
 	if (report.what & NB_EVENT_LOST) {
 		w->lost = true;
-		want_look(w, REASON_RULESET | REASON_DEVICES);
+		want_look(w, REASON_LOST);
 	}
 	w->touched = report.touched;
 	if (report.what & NB_EVENT_REMOVED) {
@@ -414,6 +421,8 @@ static void read_events(struct watch *w)
 	}
 	if (report.what & NB_EVENT_DEVICES)
 		want_look(w, REASON_DEVICES);
+	if (report.what & NB_EVENT_FILTERS)
+		want_look(w, REASON_FILTERS);
 }
 
 static void listen_docker(struct watch *w)
@@ -471,6 +480,18 @@ static int64_t milliseconds(const struct timeval *time)
 	return (int64_t)time->tv_sec * 1000 + time->tv_usec / 1000;
 }
 
+/* Is all that was heard since the look began what it did itself, or has seen? */
+static bool is_echo(const struct watch *w, const struct result *result)
+{
+	const unsigned int devices = REASON_DEVICES | REASON_FILTERS;
+
+	if (result->flushed || w->reasons & ~(REASON_RULESET | devices))
+		return false;
+	if (w->reasons & REASON_RULESET && is_later(w->generation, result->generation))
+		return false;
+	return !(w->reasons & devices) || nb_events_devices_are(w->events, &result->devices);
+}
+
 static void end_look(struct watch *w)
 {
 	struct result result = { .status = NB_STATUS_FAILED, .said = w->last.said };
@@ -487,21 +508,24 @@ static void end_look(struct watch *w)
 	w->child = 0;
 	/* events of its own commit, and of what it has seen */
 	read_events(w);
-	if (good && w->reasons == REASON_RULESET && !is_later(w->generation, result.generation) &&
-	    !result.flushed)
+	if (good && is_echo(w, &result))
 		w->reasons = 0;
 	failed = !good || (result.status != NB_STATUS_OK && result.status != NB_STATUS_PARTIAL);
 	if (!good)
 		nb_print_note(w->run,
 			      "a look at the kernel ended before it was done; it is tried again");
 	/* a network that is made anew is another wish; so is a file */
-	mended = result.changed && result.wish == w->last.wish && w->child_reasons & REASON_RULESET;
+	mended = result.changed && result.wish == w->last.wish &&
+		 w->child_reasons & (REASON_RULESET | REASON_FILTERS);
 	if (nb_pace_note(&w->pace, cost, now, mended, failed)) {
+		/* who takes filters away is not told */
+		const char *program = w->child_reasons & REASON_RULESET ? w->program : "";
+
 		snprintf(text, sizeof(text),
 			 "%s%.31s undoes what is applied here again and again: from now on it is "
 			 "mended "
 			 "less often; see 'nat-bridge check', and stop one of the two",
-			 w->program[0] ? "program " : "another program", w->program);
+			 program[0] ? "program " : "another program", program);
 		nb_print_note(w->run, text);
 	}
 	if (good) {
@@ -581,37 +605,6 @@ static void end_log(struct watch *w)
 
 /* --- Set-up and loop --- */
 
-/*
- * Code that start-up and a look have touched counts as ours as long as it is mapped. It is in the
- * page cache and comes back when it is used. What the loader has written to (and what it has made
- * read-only since) is in segments that can be written, which stay.
- */
-static int release_code(struct dl_phdr_info *info, size_t size, void *data)
-{
-	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
-
-	(void)size;
-	(void)data;
-	for (int i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *segment = &info->dlpi_phdr[i];
-		uintptr_t begin = info->dlpi_addr + segment->p_vaddr;
-		uintptr_t end = begin + segment->p_memsz;
-
-		if (segment->p_type != PT_LOAD || segment->p_flags & PF_W)
-			continue;
-		begin &= ~(page - 1);
-		/* NOLINTNEXTLINE(performance-no-int-to-ptr): that is how segments are described */
-		(void)madvise((void *)begin, end - begin, MADV_DONTNEED);
-	}
-	return 0;
-}
-
-static void rest(void)
-{
-	malloc_trim(0);
-	dl_iterate_phdr(release_code, NULL);
-}
-
 static int open_signals(void)
 {
 	sigset_t signals;
@@ -663,7 +656,8 @@ static int set_up_log(struct watch *w)
 	/* lines on standard output are the log's alone; ours are for people */
 	if (strcmp(run->options.log, "-") == 0 && !run->options.json)
 		dup2(STDERR_FILENO, STDOUT_FILENO);
-	r = run->options.log_accounting ? nb_accounting_begin(run) : 0;
+	w->accounting = run->options.log_accounting;
+	r = w->accounting ? nb_accounting_begin(run) : 0;
 	return r;
 }
 
@@ -757,7 +751,7 @@ static void wait_and_read(struct watch *w)
 	for (int i = 0; i < COUNT; i++)
 		fds[i].events = POLLIN;
 	if (!w->child && !w->reasons && !w->resting) {
-		rest();
+		nb_rest();
 		w->resting = true;
 	}
 	if (poll(fds, COUNT, patience(w)) <= 0)
@@ -800,7 +794,8 @@ int nb_command_watch(struct nb_run *run)
 		kill(w.log, SIGTERM);
 		end_log(&w);
 	}
-	if (run->options.log_accounting)
+	/* one that was refused has not begun it: another watcher may have */
+	if (w.accounting)
 		nb_accounting_end(run);
 	nb_element_list_clear(&w.remembered);
 	nb_events_close(w.events);

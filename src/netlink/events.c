@@ -34,6 +34,9 @@ struct nb_events {
 	bool ours;
 	bool removed;
 	uint32_t touched; /* the last commit in which a nat-bridge changed our table */
+	/* what devices became, since it was asked to listen for that */
+	struct nb_device_changes heard;
+	bool strange; /* more than that can say */
 	char buffer[BUFFER_SIZE];
 };
 
@@ -188,6 +191,34 @@ static bool is_of_a_probe(const struct nlmsghdr *message)
 	return false;
 }
 
+static void read_device_message(struct nb_events *events, const struct nlmsghdr *message,
+				struct nb_event_report *ret)
+{
+	struct nb_link link;
+
+	switch (message->nlmsg_type) {
+	case RTM_NEWLINK:
+		nb_link_parse(message, &link);
+		events->strange |= !nb_device_changes_put(&events->heard, &link);
+		break;
+	case RTM_NEWCHAIN:
+	case RTM_DELCHAIN:
+		return; /* comes and goes with its filters */
+	case RTM_NEWQDISC:
+	case RTM_DELQDISC:
+	case RTM_NEWTFILTER:
+	case RTM_DELTFILTER:
+		events->strange |= message->nlmsg_pid == 0 ||
+				   (events->heard.port && events->heard.port != message->nlmsg_pid);
+		events->heard.port = message->nlmsg_pid;
+		ret->what |= NB_EVENT_FILTERS;
+		return;
+	default:
+		events->strange = true;
+	}
+	ret->what |= NB_EVENT_DEVICES;
+}
+
 static void read_socket(struct nb_events *events, struct mnl_socket *socket,
 			struct nb_event_report *ret)
 {
@@ -206,15 +237,12 @@ static void read_socket(struct nb_events *events, struct mnl_socket *socket,
 		}
 		if (length <= 0)
 			return;
-		if (socket == events->devices) {
-			for (; mnl_nlmsg_ok(message, left);
-			     message = mnl_nlmsg_next(message, &left))
-				if (!is_of_a_probe(message))
-					ret->what |= NB_EVENT_DEVICES;
-			continue;
+		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+			if (socket != events->devices)
+				read_ruleset_message(events, message, ret);
+			else if (!is_of_a_probe(message))
+				read_device_message(events, message, ret);
 		}
-		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
-			read_ruleset_message(events, message, ret);
 	}
 }
 
@@ -224,4 +252,15 @@ void nb_events_read(struct nb_events *events, struct nb_event_report *ret)
 	read_socket(events, events->ruleset, ret);
 	read_socket(events, events->devices, ret);
 	ret->touched = events->touched;
+}
+
+void nb_events_listen_devices(struct nb_events *events)
+{
+	memset(&events->heard, 0, sizeof(events->heard));
+	events->strange = false;
+}
+
+bool nb_events_devices_are(const struct nb_events *events, const struct nb_device_changes *changes)
+{
+	return !events->strange && nb_device_changes_cover(changes, &events->heard);
 }

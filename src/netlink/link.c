@@ -133,12 +133,94 @@ struct growing_list {
 	size_t capacity;
 };
 
-static int read_link(const struct nlmsghdr *message, void *data)
+void nb_link_parse(const struct nlmsghdr *message, struct nb_link *ret)
 {
 	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
+	struct nlattr *attr;
+
+	memset(ret, 0, sizeof(*ret));
+	ret->index = info->ifi_index;
+	ret->hardware = info->ifi_type;
+	ret->loopback = info->ifi_flags & IFF_LOOPBACK;
+	ret->up = info->ifi_flags & IFF_UP;
+
+	mnl_attr_for_each(attr, message, sizeof(*info)) {
+		switch (mnl_attr_get_type(attr)) {
+		case IFLA_IFNAME:
+			if (mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
+				strncpy(ret->name, mnl_attr_get_str(attr), sizeof(ret->name) - 1);
+			break;
+		case IFLA_MASTER:
+			ret->master = (int)mnl_attr_get_u32(attr);
+			break;
+		case IFLA_LINKINFO:
+			read_kind(attr, ret);
+			break;
+		case IFLA_AF_SPEC:
+			read_inet_conf(attr, ret);
+			break;
+		}
+	}
+}
+
+static uint64_t digest(uint64_t hash, const void *data, size_t length)
+{
+	const unsigned char *at = data;
+
+	while (length--)
+		hash = (hash ^ *at++) * UINT64_C(1099511628211);
+	return hash;
+}
+
+uint64_t nb_link_digest(const struct nb_link *link)
+{
+	uint64_t hash = UINT64_C(14695981039346656037);
+
+	hash = digest(hash, &link->index, sizeof(link->index));
+	hash = digest(hash, &link->master, sizeof(link->master));
+	hash = digest(hash, &link->hardware, sizeof(link->hardware));
+	hash = digest(hash, &link->loopback, sizeof(link->loopback));
+	hash = digest(hash, link->name, sizeof(link->name));
+	hash = digest(hash, link->kind, sizeof(link->kind));
+	hash = digest(hash, &link->route_localnet, sizeof(link->route_localnet));
+	return digest(hash, &link->tag, sizeof(link->tag));
+}
+
+bool nb_device_changes_put(struct nb_device_changes *changes, const struct nb_link *link)
+{
+	size_t i = 0;
+
+	while (i < changes->count && changes->links[i].ifindex != link->index)
+		i++;
+	if (i == NB_DEVICE_CHANGES)
+		return false;
+	changes->links[i].ifindex = link->index;
+	changes->links[i].digest = nb_link_digest(link);
+	if (i == changes->count)
+		changes->count++;
+	return true;
+}
+
+bool nb_device_changes_cover(const struct nb_device_changes *changes,
+			     const struct nb_device_changes *heard)
+{
+	if (heard->port && heard->port != changes->port)
+		return false;
+	for (size_t i = 0; i < heard->count; i++) {
+		size_t j = 0;
+
+		while (j < changes->count && changes->links[j].ifindex != heard->links[i].ifindex)
+			j++;
+		if (j == changes->count || changes->links[j].digest != heard->links[i].digest)
+			return false;
+	}
+	return true;
+}
+
+static int read_link(const struct nlmsghdr *message, void *data)
+{
 	struct growing_list *growing = data;
 	struct nb_link *link;
-	struct nlattr *attr;
 
 	if (message->nlmsg_type != RTM_NEWLINK)
 		return 0;
@@ -152,29 +234,7 @@ static int read_link(const struct nlmsghdr *message, void *data)
 		growing->capacity = capacity;
 	}
 	link = &growing->list.items[growing->list.count];
-	memset(link, 0, sizeof(*link));
-	link->index = info->ifi_index;
-	link->hardware = info->ifi_type;
-	link->loopback = info->ifi_flags & IFF_LOOPBACK;
-	link->up = info->ifi_flags & IFF_UP;
-
-	mnl_attr_for_each(attr, message, sizeof(*info)) {
-		switch (mnl_attr_get_type(attr)) {
-		case IFLA_IFNAME:
-			if (mnl_attr_validate(attr, MNL_TYPE_NUL_STRING) == 0)
-				strncpy(link->name, mnl_attr_get_str(attr), sizeof(link->name) - 1);
-			break;
-		case IFLA_MASTER:
-			link->master = (int)mnl_attr_get_u32(attr);
-			break;
-		case IFLA_LINKINFO:
-			read_kind(attr, link);
-			break;
-		case IFLA_AF_SPEC:
-			read_inet_conf(attr, link);
-			break;
-		}
-	}
+	nb_link_parse(message, link);
 	growing->list.count++;
 	return 0;
 }

@@ -40,6 +40,13 @@ struct nb_netlink {
 	char buffer[NB_NETLINK_BUFFER];
 };
 
+uint32_t nb_netlink_port(const struct nb_netlink *nl, int bus)
+{
+	const struct mnl_socket *socket = nl->sockets[bus];
+
+	return socket ? mnl_socket_get_portid(socket) : 0;
+}
+
 struct nb_netlink *nb_netlink_new(void)
 {
 	return calloc(1, sizeof(struct nb_netlink));

@@ -24,9 +24,27 @@ int64_t nb_monotonic_ms(void)
 	return read_clock(CLOCK_MONOTONIC);
 }
 
+/* What the device is now, if it was what the plan was made for. */
+static void note_link(struct nb_outcome *outcome, const struct nb_state *state,
+		      const struct nb_link_step *step)
+{
+	for (size_t i = 0; i < state->links.count; i++) {
+		struct nb_link link = state->links.items[i];
+
+		if (link.index != step->ifindex)
+			continue;
+		link.route_localnet = step->route_localnet;
+		if (step->set_tag)
+			link.tag = step->tag;
+		/* too many: then what is heard of the others is news */
+		(void)nb_device_changes_put(&outcome->devices, &link);
+	}
+}
+
 /* With @name_gone a device that vanished is named in the outcome; else that is no event. */
-static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, size_t count,
-		     struct nb_outcome *outcome, bool name_gone, struct nb_error *err)
+static int set_links(struct nb_netlink *nl, const struct nb_state *state,
+		     const struct nb_link_step *steps, size_t count, struct nb_outcome *outcome,
+		     bool name_gone, struct nb_error *err)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct nb_netlink_ack ack;
@@ -46,6 +64,7 @@ static int set_links(struct nb_netlink *nl, const struct nb_link_step *steps, si
 			return nb_netlink_error(err, &ack, r, what);
 		}
 		outcome->changed = true;
+		note_link(outcome, state, &steps[i]);
 	}
 	return 0;
 }
@@ -75,8 +94,18 @@ static int attach(struct nb_netlink *nl, const struct nb_plan *plan, const struc
 		r = nb_netlink_error(err, &ack, r, what);
 		if (!nb_ingress_is_impossible(r))
 			return r;
-		nb_warn(warnings, "guard of %s: nftables only (%s)", step->name, err->message);
+		/* a kernel without the qdisc or the classifier: nothing that another device has */
+		if (r == -ENOENT) {
+			snprintf(outcome->unfiltered, sizeof(outcome->unfiltered), "tc: %.80s",
+				 ack.message[0] ? ack.message : strerror(-r));
+			nb_warn(warnings, "guard: nftables only (%s)", outcome->unfiltered);
+		} else {
+			nb_warn(warnings, "guard of %s: nftables only (%s)", step->name,
+				err->message);
+		}
 		memset(err, 0, sizeof(*err));
+		if (outcome->unfiltered[0])
+			break;
 	}
 	return 0;
 }
@@ -123,7 +152,8 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 	struct nb_flow_result flows;
 	int r;
 
-	r = set_links(nl, plan->close, plan->close_count, outcome, false, err);
+	outcome->devices.port = nb_netlink_port(nl, NETLINK_ROUTE);
+	r = set_links(nl, state, plan->close, plan->close_count, outcome, false, err);
 	if (r < 0)
 		return r;
 	if (plan->first.count) {
@@ -134,7 +164,7 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 	r = attach(nl, plan, state, mark, outcome, warnings, err);
 	if (r < 0)
 		return r;
-	r = set_links(nl, plan->enable, plan->enable_count, outcome, true, err);
+	r = set_links(nl, state, plan->enable, plan->enable_count, outcome, true, err);
 	if (r < 0)
 		return r;
 	if (plan->started_count) {
@@ -148,7 +178,7 @@ int nb_plan_execute(struct nb_netlink *nl, const struct nb_plan *plan, const str
 		if (r < 0)
 			return r;
 	}
-	r = set_links(nl, plan->restore, plan->restore_count, outcome, false, err);
+	r = set_links(nl, state, plan->restore, plan->restore_count, outcome, false, err);
 	if (r < 0)
 		return r;
 	r = detach(nl, plan, outcome, err);

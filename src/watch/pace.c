@@ -16,8 +16,13 @@ int64_t nb_pace_next(struct nb_pace *pace, int64_t now)
 {
 	int64_t next = pace->last + pace->distance;
 
-	pace->waited = pace->last && next > now;
-	return pace->waited ? next : now;
+	pace->waits = pace->last && next > now;
+	return pace->waits ? next : now;
+}
+
+void nb_pace_begin(struct nb_pace *pace)
+{
+	pace->waited = pace->waits;
 }
 
 /* Returns true where the last of so many mends in a short time begins a fight. */

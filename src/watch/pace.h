@@ -26,7 +26,8 @@
 struct nb_pace {
 	int64_t last;	  /* when the last look ended, 0: never */
 	int64_t distance; /* to the next one */
-	bool waited;	  /* the next one had to wait for that */
+	bool waits;	  /* the next one has to wait for that */
+	bool waited;	  /* and so had the one that is under way */
 	int64_t first;	  /* mend of those that are counted, */
 	int64_t mended;	  /* and the last one */
 	unsigned int mends;
@@ -37,6 +38,8 @@ struct nb_pace {
 int64_t nb_pace_earlier(int64_t a, int64_t b);
 /* Something happened @now. When may the next look begin? */
 int64_t nb_pace_next(struct nb_pace *pace, int64_t now);
+/* It begins. What nb_pace_next() is asked from now on is about the one behind it. */
+void nb_pace_begin(struct nb_pace *pace);
 /*
  * A look that took @cost milliseconds of a processor ended @now: it mended what somebody else had broken, or
  * not; it failed, or not. Returns true where this makes a fight of it.

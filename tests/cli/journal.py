@@ -13,6 +13,9 @@ lab = enter(__file__, containers=False)
 PREFIX = ("unshare", "--mount", "sh", "-c",
           "mount -t tmpfs dev /dev && mknod -m 666 /dev/null c 1 3 && "
           f"ln -s {lab.dir}/log /dev/log && exec \"$@\"", "sh")
+# who logs waits for its reader, who comes when it is done
+with open("/proc/sys/net/unix/max_dgram_qlen", "w", encoding="ascii") as setting:
+    setting.write("100")
 log = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 log.bind(f"{lab.dir}/log")
 log.setblocking(False)
@@ -52,9 +55,50 @@ def _():
     lines = logged("remove", "br-app", "8080")
     expect(len(lines) == 1 and "removed iface:br-app 8080/tcp" in lines[0][1], f"{lines}")
     lines = logged("flush")
-    expect(len(lines) == 1 and "flushed" in lines[0][1], f"{lines}")
+    expect_eq(len(lines), 3, f"{lines}")
+    for text, part in zip(sorted(text for _, text in lines),
+                          ("flushed", "removed iface:br-app 53/udp -> 127.0.0.54:53",
+                           "removed iface:br-app 8081/tcp -> 127.0.0.1:8081, runtime")):
+        expect(text.startswith(part), f"{part}: {lines}")
     lines = logged("apply")
-    expect(len(lines) == 1 and "applied iface:br-app 53/udp" in lines[0][1], f"{lines}")
+    expect_eq(len(lines), 2, f"{lines}")
+    expect("applied iface:br-app 53/udp" in lines[0][1], f"{lines}")
+    expect("restored table inet nat-bridge" in lines[1][1], f"{lines}")
+    lines = logged("add", "br-app", "53:127.0.0.53:53/udp", "--replace")
+    expect(["added iface:br-app 53/udp -> 127.0.0.53:53", "removed iface:br-app 53/udp -> 127.0.0.54:53"]
+           == [text.split(" (")[0] for _, text in lines], f"{lines}")
+
+
+@case("apply tells the difference, and what is put back")
+def _():
+    lab.reset()
+    sh("nft -f -", stdin="""table inet site {
+	chain input { type filter hook input priority 0; policy drop; }
+}""")
+    lab.good("add", "br-app", "8080", "8081")
+    with open(f"{lab.rules}/more.json", "w", encoding="ascii") as file:
+        json.dump({"version": 1, "mappings": [{"network": "iface:br-app", "port": 9000}]}, file)
+
+    def starts(*words):
+        return [text.split(" (")[0] for _, text in logged(*words)]
+    expect_eq(starts("apply"), ["applied iface:br-app 9000/tcp -> 127.0.0.1:9000"], "one more")
+    os.unlink(f"{lab.rules}/more.json")
+    expect_eq(starts("apply"), ["removed iface:br-app 9000/tcp -> 127.0.0.1:9000"], "one less")
+    sh("nft flush chain inet site input")
+    expect_eq(starts("apply"), ["restored the opener in inet site input"], "an opener")
+    sh("tc filter del dev br-app ingress")
+    expect_eq(starts("apply"), ["restored the filter at the ingress of br-app"], "a filter")
+    sh("nft flush set inet nat-bridge bridges")
+    guard = starts("apply")
+    expect("restored the guard of br-app" in guard[-1] and len(guard) == 1, f"{guard}")
+    sh("nft flush set inet nat-bridge accepted")
+    expect_eq(starts("apply"), [f"applied iface:br-app {port}/tcp -> 127.0.0.1:{port}"
+                                for port in (8080, 8081)], "elements")
+    sh("nft delete table inet nat-bridge")
+    lines = starts("apply")
+    expect_eq(len(lines), 3, f"{lines}")
+    expect(lines[-1].startswith("restored table inet nat-bridge"), f"{lines}")
+    sh("nft delete table inet site")
 
 
 @case("what changes nothing is not told")
@@ -72,8 +116,10 @@ def _():
     lab.reset()
     lines = logged("add", "br-app", *map(str, range(1000, 1030)),
                    env={"SUDO_USER": "eve\n<0>forged: yes", "SUDO_UID": "1\n2"})
-    expect_eq(len(lines), 1, "lines")
-    expect("30 mappings" in lines[0][1] and "\n" not in lines[0][1], f"{lines}")
+    expect_eq(len(lines), 21, "lines")
+    for i in range(20):
+        expect(f"added iface:br-app {1000 + i}/tcp -> " in lines[i][1], f"{lines[i]}")
+    expect("added 10 more mappings, 30 in all" in lines[20][1] and "\n" not in lines[20][1], f"{lines}")
 
 
 run(lab.reset)

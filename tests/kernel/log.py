@@ -245,6 +245,15 @@ def _():
         expect_eq([sysctl(name) for name in names], [was, was], "set back")
         with Logging():
             expect_eq([sysctl(name) for name in names], [was, was], "without")
+    # who is refused has nothing to set back
+    for name in names:
+        sysctl(name, 0)
+    with Logging("--log-accounting"):
+        for words in ((), ("--dry-run",)):
+            refused = lab.nb("watch", f"--log={lab.dir}/none.log", "--log-accounting", *words)
+            expect(refused.rc in (1, 2), f"{refused}")
+            expect_eq([sysctl(name) for name in names], [1, 1], f"refused {words}")
+    expect_eq([sysctl(name) for name in names], [0, 0], "set back by its own end")
     for name in names:
         sysctl(name, 0)
     with Logging("--log-accounting") as log:
@@ -285,6 +294,24 @@ def _():
 
 def in_sync():
     return lab.nb("check").rc == 0
+
+
+@case("the process that logs is small, too, when nothing happens")
+def _():
+    lab.good("add", "br-app", lab.mapped)
+    with Logging("--log-accounting") as log:
+        connect()
+        log.wait("start")
+
+        def resident():
+            with open(f"/proc/{logger_of(log)}/status", encoding="ascii") as file:
+                return int(re.search(r"^VmRSS:\s*(\d+)", file.read(), re.M).group(1))
+        # it counts what was refused every ten seconds, and then rests
+        if lab.sanitized:
+            skip("a build with sanitizers has memory of its own", kernel=True)
+        expect(wait_for(lambda: resident() <= 1536, 30, 0.2), f"{resident()} KiB resident")
+        note(f"resident: {resident()} KiB")
+        lab.agent().call("hang_up", "one")
 
 
 @case("the watcher is killed: the one that logs ends, too, and tells so")
@@ -438,6 +465,30 @@ def _():
             expect(wait_for(there, 25), f"{log.lines()}")
             expect_eq(there()[0]["bridge"], bridge, "bridge")
             expect(there()[0]["packets"] >= 2, f"{there()}")
+        # what came since the last count is told before the end
+        with Logging() as log:
+            log.wait("log-begin")
+            lab.closed()
+            log.end()
+            expect(there(), f"{log.lines()}")
+            expect_eq(log.lines()[-1]["event"], "log-end", "the last line")
+
+
+@case("the rule of docs/log.md sees a forged packet, whoever drops it")
+def _():
+    with open(f"{os.environ['NB_SOURCE']}/docs/log.md", encoding="utf-8") as file:
+        block = re.search(r"```sh\n(nft add table bridge.*?)```", file.read(), re.S).group(1)
+    lab.good("add", "br-app", lab.mapped)
+    path = "/proc/sys/net/bridge/bridge-nf-call-iptables"
+    for bridge_nf in (1, 0) if os.path.exists(path) else (None,):
+        if bridge_nf is not None:
+            with open(path, "w", encoding="ascii") as file:
+                file.write(str(bridge_nf))
+        sh(block.replace(" log group 5", " counter log group 5"))
+        lab.closed()
+        seen = re.search(r"counter packets (\d+)", sh("nft list table bridge forged"))
+        expect(seen and int(seen.group(1)) >= 2, f"bridge-nf {bridge_nf}: {seen and seen.group()}")
+        sh("nft delete table bridge forged")
 
 
 @case("a file is opened again when it was moved away, and nobody else may read it")

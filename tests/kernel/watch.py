@@ -241,6 +241,74 @@ def _():
             expect(watcher.status("RssAnon") <= anonymous + 64, "anonymous memory grows")
 
 
+def spawned(seconds):
+    """How many processes begin in that time?"""
+    before = last_pid()
+    time.sleep(seconds)
+    return last_pid() - before
+
+
+def comes_to_rest(what, seconds=20):
+    """A look is due a second after the last one, at the latest."""
+    expect(wait_for(lambda: spawned(1.5) == 0, seconds), f"{what}: it looks again and again")
+
+
+@case("what it mends is one look, of which it does not make another reason")
+def _():
+    fresh()
+    with Watcher(lab) as watcher:
+        comes_to_rest("from the beginning")
+        for command in ("nft flush ruleset", "nft delete table inet nat-bridge",
+                        "tc filter del dev br-app ingress", "tc qdisc del dev br-app clsact",
+                        "nft flush chain inet site input", "nft flush ruleset"):
+            looks = []
+            # the kernel may have something to tell of a device in between: a look of its own
+            for _ in range(3):
+                if "site" in command:
+                    sh("nft -f -", stdin=SITE)
+                    comes_to_rest("a ruleset")
+                before = last_pid()
+                sh(command.split())
+                time.sleep(1.5)
+                # the command itself is one
+                looks.append(last_pid() - before - 1)
+                heals(command)
+                comes_to_rest(command)
+                if looks[-1] == 1:
+                    break
+            expect(1 in looks, f"{command}: looks: {looks}")
+        # and what is no echo is none: a device that others change while it looks
+        for _ in range(6):
+            sh("nft flush ruleset; ip link set br-app name br-app2; ip link set br-app2 name br-app")
+        heals("renamed meanwhile")
+        sh("nft flush ruleset; ip link set br-app name br-app2")
+        expect(wait_for(lambda: lab.conf("br-app2", "route_localnet") == 0, 5), "closed when renamed")
+        sh("ip link set br-app2 name br-app")
+        heals("named back")
+        expect("again" not in watcher.said(), watcher.said())
+
+
+@case("a storm slows it to one look a second")
+def _():
+    fresh()
+    with Watcher(lab):
+        comes_to_rest("from the beginning")
+        before, commits = last_pid(), 0
+        nft = subprocess.Popen(["nft", "-i"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, text=True)
+        end = time.monotonic() + 8
+        while time.monotonic() < end:
+            nft.stdin.write("add table ip noise\ndelete table ip noise\n")
+            nft.stdin.flush()
+            commits += 2
+            time.sleep(0.006)
+        nft.communicate()
+        looks = last_pid() - before - 1
+        note(f"{commits} commits in 8 s: {looks} looks")
+        # after 20, 40, ... 640 ms, and then one a second
+        expect(7 <= looks <= 18, f"{looks} looks")
+
+
 @case("a thousand commits of others are a few looks, and blocklists none")
 def _():
     fresh()
@@ -259,6 +327,41 @@ def _():
         looks = last_pid() - before
         note(f"1,000 commits in {took:.2f} s: {looks} processes")
         expect(looks <= 20 + 10 * took, f"{looks} looks")
+
+
+@case("a kernel without the classifier: it is said, and that is all")
+def _():
+    without = {"LD_PRELOAD": os.environ["NB_NO_CLASSIFIER"],
+               "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0"}
+    fresh()
+    lab.good("remove", "--all-networks")
+
+    def says(command, times, **others):
+        warnings = lab.json(command, env=without, **others)["warnings"]
+        expect_eq(sum("guard: nftables only (tc: " in text for text in warnings), times,
+                  f"{command}: {warnings}")
+    said = lab.good("add", "br-app", str(lab.mapped), env=without).err
+    expect("guard: nftables only (tc: " in said, said)
+    expect_eq(lab.ingress(), {}, "nothing is left of the attempt")
+    for _ in range(2):
+        says("check", 1)
+        says("list", 1)
+        expect_eq(lab.json("apply", env=without)["changed"], False, "apply")
+    # the first look tries, too; those that follow do not
+    with Watcher(lab, env=without) as watcher:
+        comes_to_rest("from the beginning")
+        sh("nft flush ruleset")
+        expect(wait_for(lambda: lab.nb("check", env=without).rc == 0, 10), "flushed: mended")
+        comes_to_rest("flushed")
+        sh("ip link add br-late type bridge")
+        lab.good("add", "iface:br-late", "9001", env=without)
+        comes_to_rest("another bridge")
+        expect(watcher.said().count("nftables only") <= 1, watcher.said())
+        says("check", 1)
+    # once it is there whoever tries again finds it
+    lab.good("apply")
+    expect_eq(sorted(lab.ingress()), ["br-app", "br-late"], "filters")
+    says("check", 0)
 
 
 @case("events that are lost: it looks, and does not trust its memory")
@@ -297,6 +400,37 @@ def _():
             os.killpg(loop.pid, signal.SIGKILL)
             loop.wait()
         heals("when they have stopped", 60)
+
+
+@case("and so is who takes away the filters at the ingress")
+def _():
+    for command in ("tc qdisc del dev br-app clsact", "tc filter del dev br-app ingress"):
+        fresh()
+        with Watcher(lab) as watcher:
+            loop = subprocess.Popen(["bash", "-c", f"while :; do {command}; sleep 0.05; done"],
+                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                    start_new_session=True)
+            try:
+                expect(wait_for(lambda: "again and again" in watcher.said(), 60),
+                       f"{command}: not said: {watcher.said()}")
+                wait_for(lambda: False, 3)
+                expect_eq(watcher.said().count("again and again"), 1, "once")
+            finally:
+                os.killpg(loop.pid, signal.SIGKILL)
+                loop.wait()
+            heals("when they have stopped", 60)
+
+
+@case("a bridge of the same name that is made anew all the time is nobody's fight")
+def _():
+    fresh()
+    lab.good("add", "iface:br-late", "9007")
+    with Watcher(lab) as watcher:
+        for _ in range(25):
+            sh("ip link add br-late type bridge")
+            wait_for(lambda: lab.conf("br-late", "route_localnet") == 1, 5)
+            sh("ip link del br-late")
+        expect("again and again" not in watcher.said(), watcher.said())
 
 
 run(done)

@@ -16,8 +16,8 @@ class Watcher:
         output = open(out, "w", encoding="utf-8") if out else self.log
         self.process = subprocess.Popen(
             lab.command("watch", *words), stdin=subprocess.DEVNULL, stdout=output, stderr=self.log,
-            env=dict(os.environ, NOTIFY_SOCKET=self.path, ASAN_OPTIONS="detect_leaks=0",
-                     **(env or {})))
+            env={**os.environ, "NOTIFY_SOCKET": self.path, "ASAN_OPTIONS": "detect_leaks=0",
+                 **(env or {})})
         first = self.socket.recv(200).decode()
         expect(first.startswith("READY=1"), f"notified {first!r}")
 

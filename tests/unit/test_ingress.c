@@ -253,8 +253,11 @@ START_TEST(refused_at_last)
 			ck_assert(!fake_find_ingress("br0")->clsact);
 			ck_assert_uint_eq(fake_find_link("br0")->route_localnet, 1);
 			ck_assert_uint_eq(w.warnings.count, 1);
-			ck_assert_ptr_nonnull(
-				strstr(w.warnings.items[0], "guard of br0: nftables only"));
+			ck_assert_ptr_nonnull(strstr(w.warnings.items[0],
+						     numbers[i] == -ENOENT
+							     ? "guard: nftables only (tc: "
+							     : "guard of br0: nftables only"));
+			ck_assert_int_eq(outcome.unfiltered[0] != '\0', numbers[i] == -ENOENT);
 			must_run();
 			is_settled();
 			tear_down();

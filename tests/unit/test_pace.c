@@ -17,6 +17,9 @@ static int64_t happens(int64_t length, bool mended, bool failed)
 {
 	int64_t begun = nb_pace_next(&pace, now), waited = begun - now;
 
+	nb_pace_begin(&pace);
+	/* more happens meanwhile */
+	nb_pace_next(&pace, begun + length);
 	now = begun + length;
 	nb_pace_note(&pace, length, now, mended, failed);
 	return waited;

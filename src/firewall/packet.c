@@ -89,6 +89,26 @@ void nb_packet_set_destination_port(struct nb_packet *packet, uint16_t port)
 	set_port(packet, 2, port);
 }
 
+static uint8_t type_of(const struct nb_packet *packet, uint8_t type, size_t offset, bool on_device)
+{
+	if (!on_device || type != RTN_LOCAL)
+		return type;
+	/* 127/8 is lo's; no packet of a mapping comes from there or leaves by it */
+	return packet->header_known[offset] == 0xff && packet->header[offset] == IN_LOOPBACKNET
+		       ? RTN_UNICAST
+		       : 0;
+}
+
+uint8_t nb_packet_source_type(const struct nb_packet *packet, bool on_device)
+{
+	return type_of(packet, packet->source_type, SOURCE_OFFSET, on_device);
+}
+
+uint8_t nb_packet_destination_type(const struct nb_packet *packet, bool on_device)
+{
+	return type_of(packet, packet->destination_type, TARGET_OFFSET, on_device);
+}
+
 uint8_t nb_packet_protocol(const struct nb_packet *packet)
 {
 	return packet->header_known[PROTOCOL_OFFSET] ? packet->header[PROTOCOL_OFFSET] : 0;

@@ -60,6 +60,12 @@ void nb_packet_set_source(struct nb_packet *packet, uint32_t address, unsigned i
 void nb_packet_set_destination(struct nb_packet *packet, uint32_t address, unsigned int prefix);
 void nb_packet_set_source_port(struct nb_packet *packet, uint16_t port);
 void nb_packet_set_destination_port(struct nb_packet *packet, uint16_t port);
+/*
+ * RTN_* of an address, 0: not known. @on_device: among the addresses of the packet's own device
+ * (`fib daddr . iif type`, --limit-iface-in), where one of another device is unicast.
+ */
+uint8_t nb_packet_source_type(const struct nb_packet *packet, bool on_device);
+uint8_t nb_packet_destination_type(const struct nb_packet *packet, bool on_device);
 /* IPPROTO_TCP, IPPROTO_UDP, or 0: either. */
 uint8_t nb_packet_protocol(const struct nb_packet *packet);
 /* Set what is known of the mark behind a rule that sets the bits of @mask to @value. */

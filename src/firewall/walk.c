@@ -322,10 +322,15 @@ static void run_fib(struct step *step, const struct nftnl_expr *expr)
 {
 	const struct nb_packet *packet = &step->walk->packet;
 	uint32_t to = get(expr, NFTNL_EXPR_FIB_DREG);
-	uint32_t flags = get(expr, NFTNL_EXPR_FIB_FLAGS) & ~(uint32_t)NFTA_FIB_F_IIF;
-	uint32_t type = flags == NFTA_FIB_F_SADDR   ? packet->source_type
-			: flags == NFTA_FIB_F_DADDR ? packet->destination_type
-						    : 0;
+	uint32_t flags = get(expr, NFTNL_EXPR_FIB_FLAGS);
+	bool on_device = flags & (NFTA_FIB_F_IIF | NFTA_FIB_F_OIF);
+	uint32_t type = 0;
+
+	flags &= ~(uint32_t)(NFTA_FIB_F_IIF | NFTA_FIB_F_OIF);
+	if (flags == NFTA_FIB_F_SADDR)
+		type = nb_packet_source_type(packet, on_device);
+	else if (flags == NFTA_FIB_F_DADDR)
+		type = nb_packet_destination_type(packet, on_device);
 
 	if (get(expr, NFTNL_EXPR_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE && type)
 		store(step, to, &type, sizeof(type));

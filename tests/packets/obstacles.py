@@ -94,6 +94,9 @@ DROPPED = [
     ("an address and a port together", chain("ip daddr . tcp dport { 127.0.0.1 . 8088 } drop",
                                              hook="prerouting", priority=10),
      r"rule \d+ of chain inet site prerouting"),
+    ("the wiki's filter for what is not this device's address",
+     chain("fib daddr . iif type != { local, broadcast, multicast } drop", hook="prerouting",
+           priority=0), r"rule \d+ of chain inet site prerouting \(fib "),
     # --- the input hook, where the mark is lost between our two chains
     ("a mark that is cleared before somebody drops",
      nft("""table ip marks {
@@ -263,6 +266,9 @@ HEALTHY = [
         hook="prerouting", priority=-150,
         more="set bad { type ipv4_addr; flags interval; elements = { 198.51.100.0/24 } }\n"
              "set closed { type inet_service; flags interval; elements = { 1-1024, 11435-11500 } }")),
+    ("a device's own addresses, of which 127/8 is none", chain(
+        "ip daddr 127.0.0.0/8 iifname \"br-app\" fib daddr . iif type local drop",
+        hook="prerouting", priority=0)),
     ("a chain for the bridge", nft("""table bridge site {
         chain forward { type filter hook forward priority 0; policy drop;
             ether type arp accept
@@ -280,6 +286,31 @@ def healthy(setup):
 
 
 table_cases(HEALTHY, healthy)
+
+# Input chains that drop what is translated: an opener each, and nothing to warn of.
+OPENED = [
+    ("an address that is not this device's", "ip daddr 127.0.0.0/8 fib daddr . iif type != local drop",
+     "accept"),
+    ("an address of another device, as unicast", "iifname != \"lo\" fib daddr . iif type unicast drop",
+     "accept"),
+    ("nothing but this device's addresses", "iifname \"lo\" accept\nfib daddr . iif type local accept",
+     "drop"),
+]
+
+
+def opened(rules, policy):
+    sh(chain(rules, hook="input", policy=policy))
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "add")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect_eq(warnings_of("check"), [], "check")
+    sh("nft delete rule inet site input handle $(nft -a list chain inet site input | "
+       "sed -n 's/.*nat-bridge.* # handle //p'); conntrack -F 2>/dev/null")
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: dropped without the opener")
+    lab.good("apply")
+    expect_eq(lab.tcp(PORT), REACHED, "apply puts it back")
+
+
+table_cases(OPENED, opened)
 
 
 @case("a flowtable of somebody's")

@@ -500,7 +500,13 @@ static unsigned int address_type(uint32_t flags, uint32_t type)
 START_TEST(types_of_addresses)
 {
 	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR, RTN_LOCAL), DROP);
-	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_LOCAL), DROP);
+	/* 127/8 is lo's, and these come from a bridge */
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_LOCAL), ACCEPT);
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_UNICAST), DROP);
+	/* an address of whichever device */
+	nb_packet_set_destination(&walk.packet, 0xac1e0001, 32);
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_LOCAL), EITHER);
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF, RTN_UNICAST), DROP);
 	ck_assert_uint_eq(address_type(NFTA_FIB_F_SADDR, RTN_LOCAL), ACCEPT);
 	ck_assert_uint_eq(address_type(NFTA_FIB_F_SADDR | NFTA_FIB_F_MARK, RTN_LOCAL), EITHER);
 }
@@ -782,9 +788,12 @@ START_TEST(other_matches)
 	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_NO);
 	type = (struct xt_addrtype_info_v1){ .source = 1 << RTN_UNICAST,
 					     .flags = XT_ADDRTYPE_LIMIT_IFACE_IN };
-	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_MAYBE);
+	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_YES);
+	type = (struct xt_addrtype_info_v1){ .dest = 1 << RTN_LOCAL,
+					     .flags = XT_ADDRTYPE_LIMIT_IFACE_IN };
+	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_NO);
 	walk.packet.source_type = 0;
-	type.flags = 0;
+	type = (struct xt_addrtype_info_v1){ .source = 1 << RTN_UNICAST };
 	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_MAYBE);
 }
 END_TEST

@@ -35,7 +35,6 @@
 #define BRIDGE_NF      "/proc/sys/net/bridge/bridge-nf-call-iptables"
 /* Enough to act on; the next run shows what is left. */
 #define MOST_OBSTACLES 20
-#define MOST_JUMPS     16
 /* One by one, where anything may concern them: 10,000 rules of others are then 2 s. */
 #define MOST_WALKED 2000
 
@@ -464,22 +463,36 @@ static int take_jump(struct nftnl_expr *expr, void *data)
 	return 0;
 }
 
-static bool leads_to(const struct search *search, const struct nb_chain *from,
-		     const struct nb_chain *to, unsigned int depth)
+/* @seen, by the place of a chain in the list: each is looked at once. */
+static bool reaches(const struct search *search, const struct nb_chain *from,
+		    const struct nb_chain *to, bool *seen)
 {
 	if (from == to)
 		return true;
-	for (size_t i = 0; depth && i < from->count; i++) {
+	seen[from - search->chains.items] = true;
+	for (size_t i = 0; i < from->count; i++) {
 		const struct nb_chain *next;
 		const char *name = NULL;
 
 		if (from->rules[i])
 			nftnl_expr_foreach(from->rules[i], take_jump, &name);
 		next = name ? nb_chain_find(&search->chains, from, name) : NULL;
-		if (next && leads_to(search, next, to, depth - 1))
+		if (next && !seen[next - search->chains.items] && reaches(search, next, to, seen))
 			return true;
 	}
 	return false;
+}
+
+static bool leads_to(const struct search *search, const struct nb_chain *from,
+		     const struct nb_chain *to)
+{
+	bool *seen = calloc(search->chains.count, sizeof(*seen)), found;
+
+	if (!seen)
+		return from == to;
+	found = reaches(search, from, to, seen);
+	free(seen);
+	return found;
 }
 
 static bool is_there(const struct nb_chain *chain, const struct nb_obstacle *obstacle,
@@ -514,7 +527,7 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 		    (one->device[0] ||
 		     (one->hook == NF_INET_PRE_ROUTING && one->family != NFPROTO_BRIDGE)))
 			of = NB_LEG_ARRIVES;
-		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain, MOST_JUMPS) ||
+		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain) ||
 		    answers != (of == NB_LEG_ANSWERS || of == NB_LEG_LEAVES))
 			continue;
 		base = one;

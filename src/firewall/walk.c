@@ -22,7 +22,11 @@
 #include "walk.h"
 #include "xtables.h"
 
-#define DEEPEST 16 /* jumps; the kernel's own limit */
+/* Jumps: nf_tables' own limit, and what the stack bears of iptables-legacy, which has none. */
+#define DEEPEST	       16
+#define DEEPEST_LEGACY 512
+/* Rules walked again for another mark; behind that a chain counts as one that nobody can read. */
+#define MOST_AGAIN 100000
 
 const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
 				     const char *name)
@@ -587,11 +591,28 @@ static int run_expression(struct nftnl_expr *expr, void *data)
 
 /* --- Chains --- */
 
+/*
+ * What a walk through a chain gave, of the packets that came to it last. Chains of five jumps
+ * each to the next double a walk fivefold a chain; remembered, each is walked once.
+ */
+struct visit {
+	bool walked;
+	/* what came in */
+	uint32_t mark, mark_known;
+	bool sure, alone; /* all packets; none had ended */
+	/* what came out */
+	uint32_t mark_after, mark_known_after;
+	unsigned int ways;
+	struct nb_place drop, remarked; /* no chain: none in it */
+};
+
 /* Where a walk is, going into chains and coming back. */
 struct way {
 	struct nb_walk *walk;
 	unsigned int outcomes; /* of the base chain; not 0: some packets may have ended */
 	unsigned int depth;
+	struct visit *visits; /* by the place of the chain in the list; NULL: no jump yet */
+	size_t again;	      /* rules of chains that were walked before */
 };
 
 static void drop_at(struct way *way, const struct nb_chain *chain, size_t position)
@@ -642,19 +663,72 @@ static void take_unreadable(struct way *way, const struct nb_chain *chain, size_
 		   (struct nb_place){ chain, chain->rules[position], position });
 }
 
+/*
+ * The same packets again. What they do to outcomes and to is_untracked has been gathered by the
+ * first time; where something happened last, and the mark, is as behind that.
+ */
+static unsigned int recall(struct way *way, const struct visit *visit)
+{
+	struct nb_walk *walk = way->walk;
+
+	walk->packet.mark = visit->mark_after;
+	walk->packet.mark_known = visit->mark_known_after;
+	if (visit->drop.chain)
+		walk->drop = visit->drop;
+	if (visit->remarked.chain)
+		walk->remarked = visit->remarked;
+	return visit->ways;
+}
+
+static unsigned int visit_chain(struct way *way, const struct nb_chain *target, bool sure,
+				struct visit *visit)
+{
+	struct nb_walk *walk = way->walk;
+	struct nb_place drop = walk->drop, remarked = walk->remarked;
+	struct visit result = {
+		.walked = true,
+		.mark = walk->packet.mark,
+		.mark_known = walk->packet.mark_known,
+		.sure = sure,
+		.alone = !way->outcomes,
+	};
+
+	if (visit->walked && visit->mark == result.mark && visit->mark_known == result.mark_known &&
+	    visit->sure == sure && visit->alone == result.alone)
+		return recall(way, visit);
+	if (visit->walked)
+		way->again += target->count + 1;
+	walk->drop.chain = walk->remarked.chain = NULL;
+	result.ways = walk_rules(way, target, target->count, sure);
+	result.mark_after = walk->packet.mark;
+	result.mark_known_after = walk->packet.mark_known;
+	result.drop = walk->drop;
+	result.remarked = walk->remarked;
+	if (!walk->drop.chain)
+		walk->drop = drop;
+	if (!walk->remarked.chain)
+		walk->remarked = remarked;
+	*visit = result;
+	return result.ways;
+}
+
 /* Into another chain; may a packet come back from it? */
 static bool take_jump(struct way *way, const struct step *step, const struct nb_chain *chain,
 		      size_t position, bool sure)
 {
-	const struct nb_chain *target = nb_chain_find(way->walk->chains, chain, step->target);
+	const struct nb_chain_list *chains = way->walk->chains;
+	const struct nb_chain *target = nb_chain_find(chains, chain, step->target);
 	unsigned int back;
 
-	if (!target || !target->loaded || way->depth >= DEEPEST) {
+	if (!way->visits)
+		way->visits = calloc(chains->count, sizeof(*way->visits));
+	if (!target || !target->loaded || !way->visits || way->again > MOST_AGAIN ||
+	    way->depth >= (chain->legacy ? DEEPEST_LEGACY : DEEPEST)) {
 		take_unreadable(way, chain, position);
 		return true;
 	}
 	way->depth++;
-	back = walk_rules(way, target, target->count, sure);
+	back = visit_chain(way, target, sure, &way->visits[target - chains->items]);
 	way->depth--;
 	return back != 0;
 }
@@ -741,4 +815,5 @@ void nb_walk_chain(struct nb_walk *walk, const struct nb_chain *base, size_t cou
 	else if (ways)
 		way.outcomes |= NB_OUTCOME_ACCEPT;
 	walk->outcomes = way.outcomes;
+	free(way.visits);
 }

@@ -313,6 +313,22 @@ def opened(rules, policy):
 table_cases(OPENED, opened)
 
 
+@case("chains of many jumps each to the next: each command ends")
+def _():
+    deep = "\n".join(f"chain c{i} {{" + "".join(f"\nip saddr 198.51.100.{j} jump c{i + 1}"
+                                               for j in range(5)) + "\n}" for i in range(14))
+    sh(nft("table inet site {" + "".join(f"\nchain c{i} {{ }}" for i in range(15)) + "\n}"))
+    sh(nft("table inet site {\n" + deep + "\nchain c14 { drop; }\nchain input {\n"
+           "type filter hook input priority 0; policy accept;\njump c0\n}\n}"))
+    started = time.monotonic()
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "add")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect_eq(warnings_of("check"), [], "check")
+    for words in (("list",), ("apply",), ("remove", "br-app", PORT), ("flush",)):
+        lab.good(*words)
+    expect(time.monotonic() - started < 20, "at once")
+
+
 @case("a flowtable of somebody's")
 def _():
     setup = nft("""table inet site {

@@ -189,6 +189,49 @@ START_TEST(ways_back)
 }
 END_TEST
 
+/* Chains of jumps each to the next, twice and only perhaps: the end is reached, and soon. */
+START_TEST(many_ways)
+{
+	static char names[40][4], table[] = "t";
+	struct nb_chain deep[COUNT(names)] = { 0 };
+	struct nb_chain_list many = { .items = deep, .count = COUNT(deep) };
+
+	for (size_t i = 0; i < COUNT(deep); i++) {
+		struct nftnl_rule *rule;
+
+		snprintf(names[i], sizeof(names[i]), "%zu", i);
+		deep[i] = (struct nb_chain){ .table = table,
+					     .name = names[i],
+					     .base = i == 0,
+					     .legacy = true,
+					     .loaded = true };
+		for (int j = 0; i && j < 2; j++) {
+			rule = nftnl_rule_alloc();
+			rule_add_meta(rule, NFT_META_SKUID);
+			rule_add_compare(rule, NFT_CMP_EQ, "\0\0\0\1", 4);
+			rule_add_verdict(rule, NFT_JUMP, names[i]);
+			ck_assert_int_eq(nb_chain_append(&deep[i - 1], rule), 0);
+		}
+	}
+	walk.chains = &many;
+	nb_walk_chain(&walk, &deep[0], deep[0].count);
+	ck_assert_uint_eq(walk.outcomes, ACCEPT);
+	deep[COUNT(deep) - 1].rules = NULL;
+	ck_assert_int_eq(nb_chain_append(&deep[COUNT(deep) - 1], NULL), 0);
+	nb_walk_chain(&walk, &deep[0], deep[0].count);
+	ck_assert_uint_eq(walk.outcomes, EITHER);
+	ck_assert_ptr_eq(walk.drop.chain, &deep[COUNT(deep) - 1]);
+	/* what a chain did to the mark is done again when it is remembered */
+	ck_assert_uint_eq(walk.packet.mark_known, 0);
+	for (size_t i = 0; i < COUNT(deep); i++) {
+		for (size_t j = 0; j < deep[i].count; j++)
+			if (deep[i].rules[j])
+				nftnl_rule_free(deep[i].rules[j]);
+		free(deep[i].rules);
+	}
+}
+END_TEST
+
 /* What an opener would see: rules before it, and no policy. */
 START_TEST(beginnings)
 {
@@ -621,6 +664,29 @@ START_TEST(marks)
 }
 END_TEST
 
+/* Jumps to one chain with other marks, and with one that it has seen. */
+START_TEST(ways_with_marks)
+{
+	static const uint32_t values[] = { 1, 2, 2, 1, 3 };
+	struct nftnl_rule *rule;
+
+	for (size_t i = 0; i < COUNT(values); i++) {
+		setup();
+		rule = rule_in(1);
+		rule_add_meta(rule, NFT_META_MARK);
+		rule_add_compare(rule, NFT_CMP_EQ, &values[COUNT(values) - 1], sizeof(values[0]));
+		rule_add_verdict(rule, NF_DROP, NULL);
+		set_mark_to(rule_in(1), 7);
+		for (size_t j = 0; j <= i; j++) {
+			set_mark_to(rule_in(0), values[j]);
+			add_verdict(0, NFT_JUMP, "1");
+		}
+		ck_assert_uint_eq(outcome(), values[i] == 3 ? DROP : ACCEPT);
+		ck_assert_uint_eq(walk.packet.mark, values[i] == 3 ? 3 : 7);
+	}
+}
+END_TEST
+
 START_TEST(tracking)
 {
 	const struct xt_ct_target_info untrack = { .flags = XT_CT_NOTRACK }, helper = { .zone = 1 };
@@ -846,6 +912,7 @@ int main(void)
 	unit_add_between(suite, "verdicts", verdicts, setup, teardown);
 	unit_add_between(suite, "policies", policies, setup, teardown);
 	unit_add_between(suite, "ways_back", ways_back, setup, teardown);
+	unit_add_between(suite, "many_ways", many_ways, setup, teardown);
 	unit_add_between(suite, "beginnings", beginnings, setup, teardown);
 	unit_add_between(suite, "unreadable_rules", unreadable_rules, setup, teardown);
 	unit_add_between(suite, "expressions", expressions, setup, teardown);
@@ -856,6 +923,7 @@ int main(void)
 	unit_add_between(suite, "types_of_addresses", types_of_addresses, setup, teardown);
 	unit_add_between(suite, "byte_orders", byte_orders, setup, teardown);
 	unit_add_between(suite, "marks", marks, setup, teardown);
+	unit_add_between(suite, "ways_with_marks", ways_with_marks, setup, teardown);
 	unit_add_between(suite, "tracking", tracking, setup, teardown);
 	unit_add_between(suite, "targets", targets, setup, teardown);
 	unit_add_between(suite, "connection_states", connection_states, setup, teardown);

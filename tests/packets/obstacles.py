@@ -50,6 +50,18 @@ def settle():
     sh("conntrack -F 2>/dev/null", check=False)
 
 
+# A mark from before the translation, read behind it.
+MARKED = """table inet site {{
+    chain early {{
+        type filter hook prerouting priority -150;
+        iifname "br-app" meta mark set 1
+    }}
+    chain late {{
+        type filter hook prerouting priority 0; policy {1};
+        {0}
+    }}
+}}"""
+
 DROPPED = [
     # --- before the translation
     ("a drop before the translation", chain("tcp dport 11434 drop", hook="prerouting",
@@ -97,6 +109,13 @@ DROPPED = [
     ("the wiki's filter for what is not this device's address",
      chain("fib daddr . iif type != { local, broadcast, multicast } drop", hook="prerouting",
            priority=0), r"rule \d+ of chain inet site prerouting \(fib "),
+    # --- a mark from one stretch of the way to the next
+    ("a mark of the bridge, dropped behind the translation",
+     nft(MARKED.format("meta mark & 0xff == 1 drop", "accept")),
+     r"rule \d+ of chain inet site late \(meta mark & 0xff == 0x1 drop\)"),
+    ("our own mark, behind the translation",
+     chain("iifname \"br-app\" meta mark != 0 tcp dport 8088 drop", hook="prerouting", priority=0),
+     r"rule \d+ of chain inet site prerouting \(iifname \"br-app\" meta mark != 0x0"),
     # --- the input hook, where the mark is lost between our two chains
     ("a mark that is cleared before somebody drops",
      nft("""table ip marks {
@@ -269,6 +288,15 @@ HEALTHY = [
     ("a device's own addresses, of which 127/8 is none", chain(
         "ip daddr 127.0.0.0/8 iifname \"br-app\" fib daddr . iif type local drop",
         hook="prerouting", priority=0)),
+    ("a mark of the bridge, accepted behind the translation",
+     nft(MARKED.format("meta mark & 0xff == 1 accept", "drop")),
+     "nft flush chain inet site early"),
+    ("a mark of answers", "iptables-nft -t mangle -A OUTPUT -o br-app -j MARK --set-mark 5; "
+     "iptables-nft -t mangle -A POSTROUTING -m mark --mark 5 -j ACCEPT; "
+     "iptables-nft -t mangle -A POSTROUTING -o lo -j ACCEPT; "
+     "iptables-nft -t mangle -P POSTROUTING DROP", "iptables-nft -t mangle -F OUTPUT"),
+    ("somebody who drops what has no mark, behind ours",
+     chain("iifname \"br-app\" meta mark 0 tcp dport 8088 drop", hook="prerouting", priority=0)),
     ("a chain for the bridge", nft("""table bridge site {
         chain forward { type filter hook forward priority 0; policy drop;
             ether type arp accept
@@ -277,12 +305,16 @@ HEALTHY = [
 ]
 
 
-def healthy(setup):
+def healthy(setup, control=None):
     sh("set -e\n" + setup)
     warned = warnings_of("add", "br-app", f"{PORT}:{lab.mapped}")
     expect_eq(lab.tcp(PORT), REACHED, "reached")
     expect_eq(warned, [], "add")
     expect_eq(warnings_of("check"), [], "check")
+    if control:  # what takes away that it is reached
+        sh(control + "; conntrack -F 2>/dev/null")
+        expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: the rules are those that decide")
+        expect_eq(len(warnings_of("check")), 1, "control: named")
 
 
 table_cases(HEALTHY, healthy)

@@ -181,6 +181,23 @@ enum nb_truth nb_registers_equal(const struct nb_registers *registers, uint32_t 
 	return result;
 }
 
+int nb_registers_bounds(const struct nb_registers *registers, uint32_t number, size_t length,
+			uint8_t *ret_low, uint8_t *ret_high)
+{
+	int offset = nb_register_offset(number, length);
+
+	if (offset < 0)
+		return -1;
+	for (size_t i = 0; i < length; i++) {
+		uint8_t known = registers->known[(size_t)offset + i];
+		uint8_t value = registers->value[(size_t)offset + i];
+
+		ret_low[i] = value & known;
+		ret_high[i] = value | (uint8_t)~known;
+	}
+	return 0;
+}
+
 const uint8_t *nb_registers_get(const struct nb_registers *registers, uint32_t number,
 				size_t length)
 {

@@ -366,38 +366,49 @@ static void run_immediate(struct step *step, const struct nftnl_expr *expr)
 
 /* --- What says whether the rule matches --- */
 
+/* Is what the register holds between these, both among them? NULL: there is no such bound. */
+static enum nb_truth is_within(const struct step *step, uint32_t number, const void *from,
+			       const void *to, size_t length)
+{
+	uint8_t low[NB_REGISTER_BYTES], high[NB_REGISTER_BYTES];
+
+	if (nb_registers_bounds(&step->registers, number, length, low, high) < 0)
+		return NB_MAYBE;
+	if ((from && memcmp(high, from, length) < 0) || (to && memcmp(low, to, length) > 0))
+		return NB_NO;
+	return (!from || memcmp(low, from, length) >= 0) && (!to || memcmp(high, to, length) <= 0)
+		       ? NB_YES
+		       : NB_MAYBE;
+}
+
 static void run_cmp(struct step *step, const struct nftnl_expr *expr)
 {
 	uint32_t from = get(expr, NFTNL_EXPR_CMP_SREG), length = 0;
 	const void *data = nftnl_expr_get(expr, NFTNL_EXPR_CMP_DATA, &length);
-	enum nb_truth equal = nb_registers_equal(&step->registers, from, data, length);
-	const uint8_t *bytes = nb_registers_get(&step->registers, from, length);
-	int order = bytes && data ? memcmp(bytes, data, length) : 0;
 
-	switch (get(expr, NFTNL_EXPR_CMP_OP)) {
-	case NFT_CMP_EQ:
-		narrow(step, equal);
-		return;
-	case NFT_CMP_NEQ:
-		narrow(step, nb_truth_not(equal));
-		return;
-	}
-	if (!bytes || !data) {
+	if (!data) {
 		narrow(step, NB_MAYBE);
 		return;
 	}
 	switch (get(expr, NFTNL_EXPR_CMP_OP)) {
+	case NFT_CMP_EQ:
+		narrow(step, nb_registers_equal(&step->registers, from, data, length));
+		return;
+	case NFT_CMP_NEQ:
+		narrow(step,
+		       nb_truth_not(nb_registers_equal(&step->registers, from, data, length)));
+		return;
 	case NFT_CMP_LT:
-		narrow(step, order < 0 ? NB_YES : NB_NO);
+		narrow(step, nb_truth_not(is_within(step, from, data, NULL, length)));
 		return;
 	case NFT_CMP_LTE:
-		narrow(step, order <= 0 ? NB_YES : NB_NO);
+		narrow(step, is_within(step, from, NULL, data, length));
 		return;
 	case NFT_CMP_GT:
-		narrow(step, order > 0 ? NB_YES : NB_NO);
+		narrow(step, nb_truth_not(is_within(step, from, NULL, data, length)));
 		return;
 	default:
-		narrow(step, order >= 0 ? NB_YES : NB_NO);
+		narrow(step, is_within(step, from, data, NULL, length));
 	}
 }
 
@@ -406,26 +417,23 @@ static void run_range(struct step *step, const struct nftnl_expr *expr)
 	uint32_t low_size = 0, high_size = 0;
 	const void *low = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_FROM_DATA, &low_size);
 	const void *high = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_TO_DATA, &high_size);
-	const uint8_t *bytes = nb_registers_get(&step->registers, get(expr, NFTNL_EXPR_RANGE_SREG),
-						low_size);
-	bool within;
+	enum nb_truth within = NB_MAYBE;
 
-	if (!bytes || !low || !high || low_size != high_size) {
-		narrow(step, NB_MAYBE);
-		return;
-	}
-	within = memcmp(bytes, low, low_size) >= 0 && memcmp(bytes, high, low_size) <= 0;
-	narrow(step, within == (get(expr, NFTNL_EXPR_RANGE_OP) == NFT_RANGE_EQ) ? NB_YES : NB_NO);
+	if (low && high && low_size == high_size)
+		within = is_within(step, get(expr, NFTNL_EXPR_RANGE_SREG), low, high, low_size);
+	narrow(step,
+	       get(expr, NFTNL_EXPR_RANGE_OP) == NFT_RANGE_EQ ? within : nb_truth_not(within));
 }
 
-/* All known bytes from a register on: the key of a set, whose length the set knows. */
-static size_t known_length(const struct nb_registers *registers, uint32_t number)
+/* What is from a register on: the key of a set, whose length the set knows. */
+static void read_key(const struct nb_registers *registers, uint32_t number, struct nb_key *ret)
 {
-	size_t length = 0;
-
-	while (nb_registers_get(registers, number, length + NFT_REG32_SIZE))
-		length += NFT_REG32_SIZE;
-	return length;
+	*ret = (struct nb_key){ 0 };
+	while (nb_registers_bounds(registers, number, ret->length + NFT_REG32_SIZE, ret->low,
+				   ret->high) == 0)
+		ret->length += NFT_REG32_SIZE;
+	while (ret->known < ret->length && ret->low[ret->known] == ret->high[ret->known])
+		ret->known++;
 }
 
 static void run_lookup(struct step *step, const struct nftnl_expr *expr)
@@ -434,11 +442,11 @@ static void run_lookup(struct step *step, const struct nftnl_expr *expr)
 	bool is_map = nftnl_expr_is_set(expr, NFTNL_EXPR_LOOKUP_DREG);
 	const char *set = nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET);
 	struct nb_member member = { .truth = NB_MAYBE };
-	size_t length = known_length(&step->registers, from);
-	const uint8_t *key = length ? nb_registers_get(&step->registers, from, length) : NULL;
+	struct nb_key key;
 
-	if (key && set && step->walk->look_up)
-		step->walk->look_up(step->walk->data, step->chain, set, key, length, &member);
+	read_key(&step->registers, from, &key);
+	if (set && step->walk->look_up)
+		step->walk->look_up(step->walk->data, step->chain, set, &key, &member);
 	if (is_map && to == NFT_REG_VERDICT) {
 		narrow(step, member.truth);
 		if (member.truth != NB_YES) {

@@ -109,6 +109,15 @@ DROPPED = [
     ("the wiki's filter for what is not this device's address",
      chain("fib daddr . iif type != { local, broadcast, multicast } drop", hook="prerouting",
            priority=0), r"rule \d+ of chain inet site prerouting \(fib "),
+    ("a map whose rest is dropped",
+     chain("ip daddr vmap { 10.0.0.0/8 : accept, * : drop }", hook="prerouting", priority=10),
+     r"rule \d+ of chain inet site prerouting"),
+    ("networks that are nobody's, by a set",
+     chain("iifname != \"lo\" ip saddr { 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 } drop",
+           hook="prerouting", priority=10), r"rule \d+ of chain inet site prerouting"),
+    ("networks that are nobody's, by a range",
+     chain("ip saddr 172.16.0.0-172.31.255.255 drop", hook="prerouting", priority=-300),
+     r"rule \d+ of chain inet site prerouting"),
     # --- a mark from one stretch of the way to the next
     ("a mark of the bridge, dropped behind the translation",
      nft(MARKED.format("meta mark & 0xff == 1 drop", "accept")),
@@ -297,6 +306,16 @@ HEALTHY = [
      "iptables-nft -t mangle -P POSTROUTING DROP", "iptables-nft -t mangle -F OUTPUT"),
     ("somebody who drops what has no mark, behind ours",
      chain("iifname \"br-app\" meta mark 0 tcp dport 8088 drop", hook="prerouting", priority=0)),
+    ("a map whose rest is accepted", chain("ip daddr vmap { 10.0.0.0/8 : drop, * : accept }",
+                                          hook="prerouting", priority=10, policy="drop")),
+    ("a set whose elements have limits", chain(
+        "tcp dport @busy drop", hook="prerouting", priority=10,
+        more="set busy { type inet_service; flags dynamic; size 9; "
+             "elements = { 8088 limit rate over 100000/second } }")),
+    ("networks beside the bridge's", chain(
+        "ip saddr { 172.16.0.0/13, 172.30.1.0/24 } drop\nip saddr 172.30.1.0-172.31.255.255 drop\n"
+        "ip saddr < 172.30.0.0 drop\nip saddr > 172.30.0.255 drop",
+        hook="prerouting", priority=10)),
     ("a chain for the bridge", nft("""table bridge site {
         chain forward { type filter hook forward priority 0; policy drop;
             ether type arp accept

@@ -63,14 +63,13 @@ static void setup(void)
 	nb_packet_admitted(&walk.packet, NFPROTO_IPV4, MARK);
 }
 
-static void look_up(void *data, const struct nb_chain *chain, const char *set, const uint8_t *key,
-		    size_t length, struct nb_member *ret)
+static void look_up(void *data, const struct nb_chain *chain, const char *set,
+		    const struct nb_key *key, struct nb_member *ret)
 {
 	(void)data;
 	(void)chain;
 	(void)set;
-	ck_assert_ptr_nonnull(key);
-	ck_assert_uint_ge(length, 4);
+	ck_assert_uint_ge(key->length, 4);
 	*ret = member;
 }
 
@@ -386,7 +385,12 @@ START_TEST(comparisons)
 	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_EQ, "\x7f\0\0\1", 4), EITHER);
 	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_EQ, "\x0a\0\0\1", 4), ACCEPT);
 	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_NEQ, "\x0a\0\0\1", 4), DROP);
-	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_GT, "\x0a\0\0\1", 4), EITHER);
+	/* all of them are beyond that, or all before it, or some */
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_GT, "\x0a\0\0\1", 4), DROP);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_LT, "\x7f\0\0\0", 4), ACCEPT);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_LTE, "\x7f\0\0\0", 4), EITHER);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_LTE, "\x7f\xff\xff\xff", 4), DROP);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_GTE, "\x80\0\0\0", 4), ACCEPT);
 	rule = with_daddr(4);
 	rule_add_bitwise(rule, htonl(0xff000000), 0);
 	ck_assert_uint_eq(compared(rule, NFT_CMP_EQ, "\x7f\0\0\0", 4), DROP);

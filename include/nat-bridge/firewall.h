@@ -105,7 +105,7 @@ struct nb_firewall_chain {
 };
 
 struct nb_firewall_list {
-	struct nb_firewall_chain *items; /* by priority */
+	struct nb_firewall_chain *items; /* in the order of the way, so by priority in a hook */
 	size_t count;
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Somebody who uses our bit of the packet mark. Ours is set in the input hook alone, and
- * what others set is cleared there, so they keep no packet from a mapping by that; but theirs
- * may lose its meaning.
+ * Somebody who uses our bit of the packet mark. Ours is set behind the translation and for the
+ * input hook, and what others set is cleared there; a rule that drops by it is an obstacle like
+ * any other. Here it is said that two use one bit: theirs may lose its meaning.
  */
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_connmark.h>

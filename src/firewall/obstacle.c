@@ -31,11 +31,11 @@
 #include "tell.h"
 
 #define TRANSLATES_AT  (NF_IP_PRI_NAT_DST - 10) /* chain `translate` */
+#define STAMPS_AT      (NF_IP_PRI_NAT_DST + 1)	/* chain `spoofed`, which sets our mark */
 #define ADMITS_LATE_AT (NF_IP_PRI_FILTER - 1)	/* chain `admit-late` */
 #define BRIDGE_NF      "/proc/sys/net/bridge/bridge-nf-call-iptables"
 /* Enough to act on; the next run shows what is left. */
 #define MOST_OBSTACLES 20
-#define MOST_JUMPS     16
 /* One by one, where anything may concern them: 10,000 rules of others are then 2 s. */
 #define MOST_WALKED 2000
 
@@ -45,7 +45,7 @@ struct search {
 	struct nb_chain_list chains;
 	struct nb_foreign_name *owned;
 	size_t owned_count;
-	const struct nb_chain **sorted; /* base chains, by priority */
+	const struct nb_chain **sorted; /* base chains, in the order of the way */
 	size_t sorted_count;
 	bool bridge_nf; /* IPv4 hooks see a bridge's packets before its own later chains do */
 	struct nb_obstacle_list *found;
@@ -103,11 +103,30 @@ static int dump(struct search *search, uint16_t type,
 			      callback, search, NULL);
 }
 
-static int by_priority(const void *a, const void *b)
+/*
+ * Where a packet that comes in meets a chain: at the bridge, its ingress as of a device, the hooks
+ * of IPv4. With bridge-nf-call-iptables those of prerouting are run within the bridge's.
+ */
+static int stage_of(const struct nb_chain *chain, bool bridge_nf)
+{
+	if (chain->device[0])
+		return 4;
+	if (chain->family == NFPROTO_BRIDGE && chain->hook == NF_INET_PRE_ROUTING)
+		return bridge_nf && chain->priority > 0 ? 2 : 0;
+	if (chain->family == NFPROTO_BRIDGE)
+		return 3;
+	return bridge_nf ? 1 : 5;
+}
+
+static int by_way(const void *a, const void *b, void *data)
 {
 	const struct nb_chain *first = *(const struct nb_chain *const *)a;
 	const struct nb_chain *second = *(const struct nb_chain *const *)b;
+	const struct search *search = data;
+	int stage = stage_of(first, search->bridge_nf), other = stage_of(second, search->bridge_nf);
 
+	if (stage != other)
+		return stage - other;
 	if (first->priority != second->priority)
 		return first->priority < second->priority ? -1 : 1;
 	return first < second ? -1 : first > second;
@@ -145,8 +164,8 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 		search->sorted[search->sorted_count++] = &search->chains.items[i];
 		r = nb_chains_load(search->nl, &search->chains, i, err);
 	}
-	qsort(search->sorted, search->sorted_count, sizeof(*search->sorted), by_priority);
 	search->bridge_nf = read_flag(BRIDGE_NF);
+	qsort_r(search->sorted, search->sorted_count, sizeof(*search->sorted), by_way, search);
 	return r;
 }
 
@@ -296,6 +315,32 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 
 /* --- Walking --- */
 
+/* The packet's mark, from one stretch to the next. */
+struct carried {
+	uint32_t mark, known;
+};
+
+static void enter_leg(const struct search *search, enum nb_leg leg, struct carried *carried)
+{
+	/* it comes from another namespace, or a socket of the host made it */
+	if (leg == NB_LEG_ARRIVES || leg == NB_LEG_ANSWERS)
+		*carried = (struct carried){ .known = UINT32_MAX };
+	/* chain `admit` */
+	if (leg == NB_LEG_ENTERS) {
+		carried->mark |= search->mark;
+		carried->known |= search->mark;
+	}
+}
+
+/* Is one of our own chains, which sets our mark, before that one in this leg? */
+static bool is_behind_ours(enum nb_leg leg, const struct nb_chain *chain)
+{
+	if (leg == NB_LEG_TRANSLATED)
+		return chain->family == NFPROTO_BRIDGE || chain->device[0] ||
+		       chain->priority > STAMPS_AT;
+	return leg == NB_LEG_ENTERS && chain->priority > ADMITS_LATE_AT;
+}
+
 /* One stretch of the way, for packets of which more or less is known. */
 struct stretch {
 	struct search *search;
@@ -355,7 +400,8 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 }
 
 /* What is found first is told, for behind that nothing comes. */
-static bool walk_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg)
+static bool walk_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
+		     struct carried *carried)
 {
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	struct stretch stretch = {
@@ -368,34 +414,40 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 			.data = &sets,
 			.guarded = leg == NB_LEG_ENTERS ? search->mark : 0,
 			.packet = {
-				.mark = leg == NB_LEG_ENTERS ? search->mark : 0,
-				.mark_known = UINT32_MAX,
+				.mark = carried->mark,
+				.mark_known = carried->known,
 			},
 		},
 	};
-	bool admitted_late = false;
+	bool marked = false;
 
 	for (size_t i = 0; i < search->sorted_count && !stretch.failed; i++) {
 		const struct nb_chain *chain = search->sorted[i];
 
 		if (find_leg(search, chain, path) != leg)
 			continue;
-		if (leg == NB_LEG_ENTERS && !admitted_late && chain->priority > ADMITS_LATE_AT) {
+		if (!marked && is_behind_ours(leg, chain)) {
 			nb_packet_write_mark(&stretch.walk.packet, search->mark, search->mark);
 			stretch.walk.remarked.chain = stretch.remarks = NULL;
-			admitted_late = true;
+			marked = true;
 		}
 		walk_one(&stretch, chain);
 	}
+	/* mended, they come to chains that were not looked at */
+	carried->mark = stretch.walk.packet.mark;
+	carried->known = stretch.failed ? 0 : stretch.walk.packet.mark_known;
 	return stretch.may_fail;
 }
 
 static bool walk_path(struct search *search, const struct nb_flow_path *path)
 {
+	struct carried carried = { 0 };
 	bool may_fail = false;
 
-	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++)
-		may_fail |= walk_leg(search, path, (enum nb_leg)leg);
+	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {
+		enter_leg(search, (enum nb_leg)leg, &carried);
+		may_fail |= walk_leg(search, path, (enum nb_leg)leg, &carried);
+	}
 	return may_fail;
 }
 
@@ -464,22 +516,36 @@ static int take_jump(struct nftnl_expr *expr, void *data)
 	return 0;
 }
 
-static bool leads_to(const struct search *search, const struct nb_chain *from,
-		     const struct nb_chain *to, unsigned int depth)
+/* @seen, by the place of a chain in the list: each is looked at once. */
+static bool reaches(const struct search *search, const struct nb_chain *from,
+		    const struct nb_chain *to, bool *seen)
 {
 	if (from == to)
 		return true;
-	for (size_t i = 0; depth && i < from->count; i++) {
+	seen[from - search->chains.items] = true;
+	for (size_t i = 0; i < from->count; i++) {
 		const struct nb_chain *next;
 		const char *name = NULL;
 
 		if (from->rules[i])
 			nftnl_expr_foreach(from->rules[i], take_jump, &name);
 		next = name ? nb_chain_find(&search->chains, from, name) : NULL;
-		if (next && leads_to(search, next, to, depth - 1))
+		if (next && !seen[next - search->chains.items] && reaches(search, next, to, seen))
 			return true;
 	}
 	return false;
+}
+
+static bool leads_to(const struct search *search, const struct nb_chain *from,
+		     const struct nb_chain *to)
+{
+	bool *seen = calloc(search->chains.count, sizeof(*seen)), found;
+
+	if (!seen)
+		return from == to;
+	found = reaches(search, from, to, seen);
+	free(seen);
+	return found;
 }
 
 static bool is_there(const struct nb_chain *chain, const struct nb_obstacle *obstacle,
@@ -514,7 +580,7 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 		    (one->device[0] ||
 		     (one->hook == NF_INET_PRE_ROUTING && one->family != NFPROTO_BRIDGE)))
 			of = NB_LEG_ARRIVES;
-		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain, MOST_JUMPS) ||
+		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain) ||
 		    answers != (of == NB_LEG_ANSWERS || of == NB_LEG_LEAVES))
 			continue;
 		base = one;
@@ -592,10 +658,10 @@ static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_c
 
 /* @passages, by the order of search->sorted, get what is worse. */
 static void survey_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
-		       enum nb_passage *passages)
+		       struct carried *carried, enum nb_passage *passages)
 {
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
-	uint32_t mark = leg == NB_LEG_ENTERS ? search->mark : 0;
+	bool marked = false;
 
 	for (size_t i = 0; i < search->sorted_count; i++) {
 		const struct nb_chain *chain = search->sorted[i];
@@ -603,14 +669,19 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 			.chains = &search->chains,
 			.look_up = nb_set_look_up,
 			.data = &sets,
-			.packet = { .mark = mark, .mark_known = UINT32_MAX },
+			.packet = { .mark = carried->mark, .mark_known = carried->known },
 		};
 		enum nb_passage passage;
 
 		if (find_leg(search, chain, path) != leg)
 			continue;
+		if (!marked && is_behind_ours(leg, chain)) {
+			nb_packet_write_mark(&walk.packet, search->mark, search->mark);
+			marked = true;
+		}
 		make_packet(&walk.packet, search, path, leg, chain);
 		nb_walk_chain(&walk, chain, chain->count);
+		*carried = (struct carried){ walk.packet.mark, walk.packet.mark_known };
 		passage = judge_chain(&walk, chain);
 		if (passage > passages[i])
 			passages[i] = passage;
@@ -621,10 +692,13 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 static bool survey_path(struct search *search, const struct nb_flow_path *path,
 			enum nb_passage *passages)
 {
+	struct carried carried = { 0 };
 	bool passes = true;
 
-	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++)
-		survey_leg(search, path, (enum nb_leg)leg, passages);
+	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {
+		enter_leg(search, (enum nb_leg)leg, &carried);
+		survey_leg(search, path, (enum nb_leg)leg, &carried, passages);
+	}
 	for (size_t i = 0; i < search->sorted_count; i++)
 		passes &= passages[i] <= NB_PASSES;
 	return passes;

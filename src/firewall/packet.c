@@ -89,6 +89,26 @@ void nb_packet_set_destination_port(struct nb_packet *packet, uint16_t port)
 	set_port(packet, 2, port);
 }
 
+static uint8_t type_of(const struct nb_packet *packet, uint8_t type, size_t offset, bool on_device)
+{
+	if (!on_device || type != RTN_LOCAL)
+		return type;
+	/* 127/8 is lo's; no packet of a mapping comes from there or leaves by it */
+	return packet->header_known[offset] == 0xff && packet->header[offset] == IN_LOOPBACKNET
+		       ? RTN_UNICAST
+		       : 0;
+}
+
+uint8_t nb_packet_source_type(const struct nb_packet *packet, bool on_device)
+{
+	return type_of(packet, packet->source_type, SOURCE_OFFSET, on_device);
+}
+
+uint8_t nb_packet_destination_type(const struct nb_packet *packet, bool on_device)
+{
+	return type_of(packet, packet->destination_type, TARGET_OFFSET, on_device);
+}
+
 uint8_t nb_packet_protocol(const struct nb_packet *packet)
 {
 	return packet->header_known[PROTOCOL_OFFSET] ? packet->header[PROTOCOL_OFFSET] : 0;
@@ -159,6 +179,23 @@ enum nb_truth nb_registers_equal(const struct nb_registers *registers, uint32_t 
 			result = NB_MAYBE;
 	}
 	return result;
+}
+
+int nb_registers_bounds(const struct nb_registers *registers, uint32_t number, size_t length,
+			uint8_t *ret_low, uint8_t *ret_high)
+{
+	int offset = nb_register_offset(number, length);
+
+	if (offset < 0)
+		return -1;
+	for (size_t i = 0; i < length; i++) {
+		uint8_t known = registers->known[(size_t)offset + i];
+		uint8_t value = registers->value[(size_t)offset + i];
+
+		ret_low[i] = value & known;
+		ret_high[i] = value | (uint8_t)~known;
+	}
+	return 0;
 }
 
 const uint8_t *nb_registers_get(const struct nb_registers *registers, uint32_t number,

@@ -60,6 +60,12 @@ void nb_packet_set_source(struct nb_packet *packet, uint32_t address, unsigned i
 void nb_packet_set_destination(struct nb_packet *packet, uint32_t address, unsigned int prefix);
 void nb_packet_set_source_port(struct nb_packet *packet, uint16_t port);
 void nb_packet_set_destination_port(struct nb_packet *packet, uint16_t port);
+/*
+ * RTN_* of an address, 0: not known. @on_device: among the addresses of the packet's own device
+ * (`fib daddr . iif type`, --limit-iface-in), where one of another device is unicast.
+ */
+uint8_t nb_packet_source_type(const struct nb_packet *packet, bool on_device);
+uint8_t nb_packet_destination_type(const struct nb_packet *packet, bool on_device);
 /* IPPROTO_TCP, IPPROTO_UDP, or 0: either. */
 uint8_t nb_packet_protocol(const struct nb_packet *packet);
 /* Set what is known of the mark behind a rule that sets the bits of @mask to @value. */
@@ -80,6 +86,9 @@ void nb_registers_store(struct nb_registers *registers, uint32_t number, const v
 /* Is what the register holds equal to @data? */
 enum nb_truth nb_registers_equal(const struct nb_registers *registers, uint32_t number,
 				 const void *data, size_t length);
+/* The lowest and the highest value that it may hold, as bytes; 0, or -1: there is no such register. */
+int nb_registers_bounds(const struct nb_registers *registers, uint32_t number, size_t length,
+			uint8_t *ret_low, uint8_t *ret_high);
 /* Its bytes if all are known, else NULL. */
 const uint8_t *nb_registers_get(const struct nb_registers *registers, uint32_t number,
 				size_t length);

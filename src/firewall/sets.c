@@ -55,25 +55,71 @@ static void read_verdict(const struct nlattr *nest, struct nb_member *member)
 	}
 }
 
+/* The element that a key is in. */
+struct element {
+	struct nb_member member;
+	uint8_t begins[NB_REGISTER_BYTES]; /* its own key */
+};
+
+/* May an element with this expression fail to match, as one of a limit does? */
+static bool may_break(const struct nlattr *expression)
+{
+	const struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, expression) {
+		if (mnl_attr_get_type(attr) == NFTA_EXPR_NAME)
+			return strcmp(mnl_attr_get_str(attr), "counter") != 0 &&
+			       strcmp(mnl_attr_get_str(attr), "last") != 0;
+	}
+	return true;
+}
+
+static void read_element(const struct nlattr *nest, struct element *element)
+{
+	struct nb_member *member = &element->member;
+	const struct nlattr *attr, *inner;
+
+	member->truth = NB_YES;
+	member->verdict = NFT_CONTINUE;
+	mnl_attr_for_each_nested(attr, nest) {
+		switch (mnl_attr_get_type(attr)) {
+		case NFTA_SET_ELEM_FLAGS:
+			/* the end of an interval belongs to nothing */
+			if (ntohl(mnl_attr_get_u32(attr)) & NFT_SET_ELEM_INTERVAL_END)
+				member->truth = NB_NO;
+			break;
+		case NFTA_SET_ELEM_KEY:
+			mnl_attr_for_each_nested(inner, attr) {
+				if (mnl_attr_get_payload_len(inner) <= sizeof(element->begins))
+					memcpy(element->begins, mnl_attr_get_payload(inner),
+					       mnl_attr_get_payload_len(inner));
+			}
+			break;
+		case NFTA_SET_ELEM_DATA:
+			read_verdict(attr, member);
+			break;
+		case NFTA_SET_ELEM_EXPR:
+			if (member->truth == NB_YES && may_break(attr))
+				member->truth = NB_MAYBE;
+			break;
+		case NFTA_SET_ELEM_EXPRESSIONS:
+			mnl_attr_for_each_nested(inner, attr) {
+				if (member->truth == NB_YES && may_break(inner))
+					member->truth = NB_MAYBE;
+			}
+		}
+	}
+}
+
 static int read_member(const struct nlmsghdr *message, void *data)
 {
-	struct nlattr *list, *element, *attr;
-	struct nb_member *member = data;
+	const struct nlattr *list, *element;
 
 	mnl_attr_for_each(list, message, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(list) != NFTA_SET_ELEM_LIST_ELEMENTS)
 			continue;
 		mnl_attr_for_each_nested(element, list) {
-			member->truth = NB_YES;
-			member->verdict = NFT_CONTINUE;
-			mnl_attr_for_each_nested(attr, element) {
-				/* the end of an interval belongs to nothing */
-				if (mnl_attr_get_type(attr) == NFTA_SET_ELEM_FLAGS &&
-				    ntohl(mnl_attr_get_u32(attr)) & NFT_SET_ELEM_INTERVAL_END)
-					member->truth = NB_NO;
-				else if (mnl_attr_get_type(attr) == NFTA_SET_ELEM_DATA)
-					read_verdict(attr, member);
-			}
+			read_element(element, data);
 		}
 	}
 	return 0;
@@ -91,35 +137,71 @@ static void load_target(struct nb_set_reader *reader, const struct nb_chain *cha
 		member->truth = NB_MAYBE;
 }
 
-void nb_set_look_up(void *data, const struct nb_chain *chain, const char *set, const uint8_t *key,
-		    size_t length, struct nb_member *ret)
+/* The element of a key; or with no key the one for all that no other takes ("*"). */
+static int get_element(struct nb_netlink *nl, const struct nb_chain *chain, const char *set,
+		       const uint8_t *key, uint32_t length, struct element *ret)
 {
-	struct nb_set_reader *reader = data;
 	char buffer[REQUEST_SIZE] = { 0 };
-	struct nlmsghdr *request;
+	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, chain->family,
+							 0, 0);
 	struct nlattr *list, *element, *nest;
-	uint32_t wanted = key_length(reader->nl, chain, set);
-	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	ret->truth = NB_MAYBE;
-	if (wanted == 0 || wanted > length)
-		return;
-	request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETSETELEM, chain->family, 0, 0);
 	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_TABLE, chain->table);
 	mnl_attr_put_strz(request, NFTA_SET_ELEM_LIST_SET, set);
 	list = mnl_attr_nest_start(request, NFTA_SET_ELEM_LIST_ELEMENTS);
 	element = mnl_attr_nest_start(request, NFTA_LIST_ELEM);
-	nest = mnl_attr_nest_start(request, NFTA_SET_ELEM_KEY);
-	mnl_attr_put(request, NFTA_DATA_VALUE, wanted, key);
-	mnl_attr_nest_end(request, nest);
+	if (key) {
+		nest = mnl_attr_nest_start(request, NFTA_SET_ELEM_KEY);
+		mnl_attr_put(request, NFTA_DATA_VALUE, length, key);
+		mnl_attr_nest_end(request, nest);
+	} else {
+		mnl_attr_put_u32(request, NFTA_SET_ELEM_FLAGS, htonl(NFT_SET_ELEM_CATCHALL));
+	}
 	mnl_attr_nest_end(request, element);
 	mnl_attr_nest_end(request, list);
-	r = nb_netlink_ask(reader->nl, NETLINK_NETFILTER, request, read_member, ret, NULL);
-	if (r == -ENOENT)
-		ret->truth = NB_NO;
-	else if (r < 0)
-		ret->truth = NB_MAYBE;
-	else if (ret->truth == NB_YES && ret->chain[0])
-		load_target(reader, chain, ret);
+	return nb_netlink_ask(nl, NETLINK_NETFILTER, request, read_member, ret, NULL);
+}
+
+static void find_member(struct nb_set_reader *reader, const struct nb_chain *chain, const char *set,
+			const uint8_t *key, uint32_t length, struct element *ret)
+{
+	int r = get_element(reader->nl, chain, set, key, length, ret);
+
+	if (r == -ENOENT || (r == 0 && ret->member.truth == NB_NO)) {
+		r = get_element(reader->nl, chain, set, NULL, 0, ret);
+		/* kernels before 5.13 have no such element, and refuse the flag */
+		if (r == -ENOENT || r == -EINVAL || r == -EOPNOTSUPP) {
+			ret->member.truth = NB_NO;
+			return;
+		}
+	}
+	if (r < 0)
+		ret->member.truth = NB_MAYBE;
+	else if (ret->member.truth == NB_YES && ret->member.chain[0])
+		load_target(reader, chain, &ret->member);
+}
+
+void nb_set_look_up(void *data, const struct nb_chain *chain, const char *set,
+		    const struct nb_key *key, struct nb_member *ret)
+{
+	struct nb_set_reader *reader = data;
+	uint32_t wanted = key_length(reader->nl, chain, set);
+	struct element low, high;
+	uint32_t all = UINT32_MAX;
+
+	*ret = (struct nb_member){ .truth = NB_MAYBE };
+	if (wanted == 0 || wanted > key->length)
+		return;
+	/* a network's addresses are in there if its first and its last are in one interval */
+	if (wanted > key->known && (wanted != sizeof(all) || memcmp(key->high, &all, wanted) == 0))
+		return;
+	find_member(reader, chain, set, key->low, wanted, &low);
+	if (wanted > key->known) {
+		find_member(reader, chain, set, key->high, wanted, &high);
+		if (low.member.truth != NB_YES || high.member.truth != NB_YES ||
+		    memcmp(low.begins, high.begins, wanted) != 0)
+			return;
+	}
+	*ret = low.member;
 }

@@ -12,7 +12,7 @@ struct nb_set_reader {
 };
 
 /* The look_up of a walk whose data is a struct nb_set_reader. */
-void nb_set_look_up(void *data, const struct nb_chain *chain, const char *set, const uint8_t *key,
-		    size_t length, struct nb_member *ret);
+void nb_set_look_up(void *data, const struct nb_chain *chain, const char *set,
+		    const struct nb_key *key, struct nb_member *ret);
 
 #endif

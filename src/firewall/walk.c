@@ -22,7 +22,11 @@
 #include "walk.h"
 #include "xtables.h"
 
-#define DEEPEST 16 /* jumps; the kernel's own limit */
+/* Jumps: nf_tables' own limit, and what the stack bears of iptables-legacy, which has none. */
+#define DEEPEST	       16
+#define DEEPEST_LEGACY 512
+/* Rules walked again for another mark; behind that a chain counts as one that nobody can read. */
+#define MOST_AGAIN 100000
 
 const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
 				     const char *name)
@@ -322,10 +326,15 @@ static void run_fib(struct step *step, const struct nftnl_expr *expr)
 {
 	const struct nb_packet *packet = &step->walk->packet;
 	uint32_t to = get(expr, NFTNL_EXPR_FIB_DREG);
-	uint32_t flags = get(expr, NFTNL_EXPR_FIB_FLAGS) & ~(uint32_t)NFTA_FIB_F_IIF;
-	uint32_t type = flags == NFTA_FIB_F_SADDR   ? packet->source_type
-			: flags == NFTA_FIB_F_DADDR ? packet->destination_type
-						    : 0;
+	uint32_t flags = get(expr, NFTNL_EXPR_FIB_FLAGS);
+	bool on_device = flags & (NFTA_FIB_F_IIF | NFTA_FIB_F_OIF);
+	uint32_t type = 0;
+
+	flags &= ~(uint32_t)(NFTA_FIB_F_IIF | NFTA_FIB_F_OIF);
+	if (flags == NFTA_FIB_F_SADDR)
+		type = nb_packet_source_type(packet, on_device);
+	else if (flags == NFTA_FIB_F_DADDR)
+		type = nb_packet_destination_type(packet, on_device);
 
 	if (get(expr, NFTNL_EXPR_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE && type)
 		store(step, to, &type, sizeof(type));
@@ -357,38 +366,49 @@ static void run_immediate(struct step *step, const struct nftnl_expr *expr)
 
 /* --- What says whether the rule matches --- */
 
+/* Is what the register holds between these, both among them? NULL: there is no such bound. */
+static enum nb_truth is_within(const struct step *step, uint32_t number, const void *from,
+			       const void *to, size_t length)
+{
+	uint8_t low[NB_REGISTER_BYTES], high[NB_REGISTER_BYTES];
+
+	if (nb_registers_bounds(&step->registers, number, length, low, high) < 0)
+		return NB_MAYBE;
+	if ((from && memcmp(high, from, length) < 0) || (to && memcmp(low, to, length) > 0))
+		return NB_NO;
+	return (!from || memcmp(low, from, length) >= 0) && (!to || memcmp(high, to, length) <= 0)
+		       ? NB_YES
+		       : NB_MAYBE;
+}
+
 static void run_cmp(struct step *step, const struct nftnl_expr *expr)
 {
 	uint32_t from = get(expr, NFTNL_EXPR_CMP_SREG), length = 0;
 	const void *data = nftnl_expr_get(expr, NFTNL_EXPR_CMP_DATA, &length);
-	enum nb_truth equal = nb_registers_equal(&step->registers, from, data, length);
-	const uint8_t *bytes = nb_registers_get(&step->registers, from, length);
-	int order = bytes && data ? memcmp(bytes, data, length) : 0;
 
-	switch (get(expr, NFTNL_EXPR_CMP_OP)) {
-	case NFT_CMP_EQ:
-		narrow(step, equal);
-		return;
-	case NFT_CMP_NEQ:
-		narrow(step, nb_truth_not(equal));
-		return;
-	}
-	if (!bytes || !data) {
+	if (!data) {
 		narrow(step, NB_MAYBE);
 		return;
 	}
 	switch (get(expr, NFTNL_EXPR_CMP_OP)) {
+	case NFT_CMP_EQ:
+		narrow(step, nb_registers_equal(&step->registers, from, data, length));
+		return;
+	case NFT_CMP_NEQ:
+		narrow(step,
+		       nb_truth_not(nb_registers_equal(&step->registers, from, data, length)));
+		return;
 	case NFT_CMP_LT:
-		narrow(step, order < 0 ? NB_YES : NB_NO);
+		narrow(step, nb_truth_not(is_within(step, from, data, NULL, length)));
 		return;
 	case NFT_CMP_LTE:
-		narrow(step, order <= 0 ? NB_YES : NB_NO);
+		narrow(step, is_within(step, from, NULL, data, length));
 		return;
 	case NFT_CMP_GT:
-		narrow(step, order > 0 ? NB_YES : NB_NO);
+		narrow(step, nb_truth_not(is_within(step, from, NULL, data, length)));
 		return;
 	default:
-		narrow(step, order >= 0 ? NB_YES : NB_NO);
+		narrow(step, is_within(step, from, data, NULL, length));
 	}
 }
 
@@ -397,26 +417,23 @@ static void run_range(struct step *step, const struct nftnl_expr *expr)
 	uint32_t low_size = 0, high_size = 0;
 	const void *low = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_FROM_DATA, &low_size);
 	const void *high = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_TO_DATA, &high_size);
-	const uint8_t *bytes = nb_registers_get(&step->registers, get(expr, NFTNL_EXPR_RANGE_SREG),
-						low_size);
-	bool within;
+	enum nb_truth within = NB_MAYBE;
 
-	if (!bytes || !low || !high || low_size != high_size) {
-		narrow(step, NB_MAYBE);
-		return;
-	}
-	within = memcmp(bytes, low, low_size) >= 0 && memcmp(bytes, high, low_size) <= 0;
-	narrow(step, within == (get(expr, NFTNL_EXPR_RANGE_OP) == NFT_RANGE_EQ) ? NB_YES : NB_NO);
+	if (low && high && low_size == high_size)
+		within = is_within(step, get(expr, NFTNL_EXPR_RANGE_SREG), low, high, low_size);
+	narrow(step,
+	       get(expr, NFTNL_EXPR_RANGE_OP) == NFT_RANGE_EQ ? within : nb_truth_not(within));
 }
 
-/* All known bytes from a register on: the key of a set, whose length the set knows. */
-static size_t known_length(const struct nb_registers *registers, uint32_t number)
+/* What is from a register on: the key of a set, whose length the set knows. */
+static void read_key(const struct nb_registers *registers, uint32_t number, struct nb_key *ret)
 {
-	size_t length = 0;
-
-	while (nb_registers_get(registers, number, length + NFT_REG32_SIZE))
-		length += NFT_REG32_SIZE;
-	return length;
+	*ret = (struct nb_key){ 0 };
+	while (nb_registers_bounds(registers, number, ret->length + NFT_REG32_SIZE, ret->low,
+				   ret->high) == 0)
+		ret->length += NFT_REG32_SIZE;
+	while (ret->known < ret->length && ret->low[ret->known] == ret->high[ret->known])
+		ret->known++;
 }
 
 static void run_lookup(struct step *step, const struct nftnl_expr *expr)
@@ -425,11 +442,11 @@ static void run_lookup(struct step *step, const struct nftnl_expr *expr)
 	bool is_map = nftnl_expr_is_set(expr, NFTNL_EXPR_LOOKUP_DREG);
 	const char *set = nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET);
 	struct nb_member member = { .truth = NB_MAYBE };
-	size_t length = known_length(&step->registers, from);
-	const uint8_t *key = length ? nb_registers_get(&step->registers, from, length) : NULL;
+	struct nb_key key;
 
-	if (key && set && step->walk->look_up)
-		step->walk->look_up(step->walk->data, step->chain, set, key, length, &member);
+	read_key(&step->registers, from, &key);
+	if (set && step->walk->look_up)
+		step->walk->look_up(step->walk->data, step->chain, set, &key, &member);
 	if (is_map && to == NFT_REG_VERDICT) {
 		narrow(step, member.truth);
 		if (member.truth != NB_YES) {
@@ -582,11 +599,28 @@ static int run_expression(struct nftnl_expr *expr, void *data)
 
 /* --- Chains --- */
 
+/*
+ * What a walk through a chain gave, of the packets that came to it last. Chains of five jumps
+ * each to the next double a walk fivefold a chain; remembered, each is walked once.
+ */
+struct visit {
+	bool walked;
+	/* what came in */
+	uint32_t mark, mark_known;
+	bool sure, alone; /* all packets; none had ended */
+	/* what came out */
+	uint32_t mark_after, mark_known_after;
+	unsigned int ways;
+	struct nb_place drop, remarked; /* no chain: none in it */
+};
+
 /* Where a walk is, going into chains and coming back. */
 struct way {
 	struct nb_walk *walk;
 	unsigned int outcomes; /* of the base chain; not 0: some packets may have ended */
 	unsigned int depth;
+	struct visit *visits; /* by the place of the chain in the list; NULL: no jump yet */
+	size_t again;	      /* rules of chains that were walked before */
 };
 
 static void drop_at(struct way *way, const struct nb_chain *chain, size_t position)
@@ -637,19 +671,72 @@ static void take_unreadable(struct way *way, const struct nb_chain *chain, size_
 		   (struct nb_place){ chain, chain->rules[position], position });
 }
 
+/*
+ * The same packets again. What they do to outcomes and to is_untracked has been gathered by the
+ * first time; where something happened last, and the mark, is as behind that.
+ */
+static unsigned int recall(struct way *way, const struct visit *visit)
+{
+	struct nb_walk *walk = way->walk;
+
+	walk->packet.mark = visit->mark_after;
+	walk->packet.mark_known = visit->mark_known_after;
+	if (visit->drop.chain)
+		walk->drop = visit->drop;
+	if (visit->remarked.chain)
+		walk->remarked = visit->remarked;
+	return visit->ways;
+}
+
+static unsigned int visit_chain(struct way *way, const struct nb_chain *target, bool sure,
+				struct visit *visit)
+{
+	struct nb_walk *walk = way->walk;
+	struct nb_place drop = walk->drop, remarked = walk->remarked;
+	struct visit result = {
+		.walked = true,
+		.mark = walk->packet.mark,
+		.mark_known = walk->packet.mark_known,
+		.sure = sure,
+		.alone = !way->outcomes,
+	};
+
+	if (visit->walked && visit->mark == result.mark && visit->mark_known == result.mark_known &&
+	    visit->sure == sure && visit->alone == result.alone)
+		return recall(way, visit);
+	if (visit->walked)
+		way->again += target->count + 1;
+	walk->drop.chain = walk->remarked.chain = NULL;
+	result.ways = walk_rules(way, target, target->count, sure);
+	result.mark_after = walk->packet.mark;
+	result.mark_known_after = walk->packet.mark_known;
+	result.drop = walk->drop;
+	result.remarked = walk->remarked;
+	if (!walk->drop.chain)
+		walk->drop = drop;
+	if (!walk->remarked.chain)
+		walk->remarked = remarked;
+	*visit = result;
+	return result.ways;
+}
+
 /* Into another chain; may a packet come back from it? */
 static bool take_jump(struct way *way, const struct step *step, const struct nb_chain *chain,
 		      size_t position, bool sure)
 {
-	const struct nb_chain *target = nb_chain_find(way->walk->chains, chain, step->target);
+	const struct nb_chain_list *chains = way->walk->chains;
+	const struct nb_chain *target = nb_chain_find(chains, chain, step->target);
 	unsigned int back;
 
-	if (!target || !target->loaded || way->depth >= DEEPEST) {
+	if (!way->visits)
+		way->visits = calloc(chains->count, sizeof(*way->visits));
+	if (!target || !target->loaded || !way->visits || way->again > MOST_AGAIN ||
+	    way->depth >= (chain->legacy ? DEEPEST_LEGACY : DEEPEST)) {
 		take_unreadable(way, chain, position);
 		return true;
 	}
 	way->depth++;
-	back = walk_rules(way, target, target->count, sure);
+	back = visit_chain(way, target, sure, &way->visits[target - chains->items]);
 	way->depth--;
 	return back != 0;
 }
@@ -736,4 +823,5 @@ void nb_walk_chain(struct nb_walk *walk, const struct nb_chain *base, size_t cou
 	else if (ways)
 		way.outcomes |= NB_OUTCOME_ACCEPT;
 	walk->outcomes = way.outcomes;
+	free(way.visits);
 }

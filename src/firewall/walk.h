@@ -47,6 +47,13 @@ struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, c
 int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule);
 void nb_chain_list_clear(struct nb_chain_list *list);
 
+/* The key of a set: what it may be at the lowest and at the highest, as bytes. */
+struct nb_key {
+	uint8_t low[NB_REGISTER_BYTES], high[NB_REGISTER_BYTES];
+	size_t length; /* of both; more than a set takes */
+	size_t known;  /* bytes of which there is but one value */
+};
+
 /* What a set says of a key; of a verdict map also the verdict, and the chain of a jump. */
 struct nb_member {
 	enum nb_truth truth;
@@ -74,7 +81,7 @@ struct nb_walk {
 	bool (*skip)(const struct nftnl_rule *rule);
 	/* Members of sets; NULL: nobody knows. */
 	void (*look_up)(void *data, const struct nb_chain *chain, const char *set,
-			const uint8_t *key, size_t length, struct nb_member *ret);
+			const struct nb_key *key, struct nb_member *ret);
 	void *data;
 	/* results, gathered over all calls */
 	unsigned int outcomes; /* NB_OUTCOME_* of the last call */

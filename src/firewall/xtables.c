@@ -222,17 +222,14 @@ static enum nb_truth match_type(uint8_t type, uint16_t types, bool inverted)
 static enum nb_truth match_addrtype(const struct nb_packet *packet, const void *data)
 {
 	struct xt_addrtype_info_v1 info;
-	enum nb_truth result;
+	bool limited;
 
 	memcpy(&info, data, sizeof(info));
-	result = nb_truth_and(match_type(packet->source_type, info.source,
-					 info.flags & XT_ADDRTYPE_INVERT_SOURCE),
-			      match_type(packet->destination_type, info.dest,
-					 info.flags & XT_ADDRTYPE_INVERT_DEST));
-	/* to one device only: the type may be another there */
-	return info.flags & (XT_ADDRTYPE_LIMIT_IFACE_IN | XT_ADDRTYPE_LIMIT_IFACE_OUT)
-		       ? nb_truth_and(result, NB_MAYBE)
-		       : result;
+	limited = info.flags & (XT_ADDRTYPE_LIMIT_IFACE_IN | XT_ADDRTYPE_LIMIT_IFACE_OUT);
+	return nb_truth_and(match_type(nb_packet_source_type(packet, limited), info.source,
+				       info.flags & XT_ADDRTYPE_INVERT_SOURCE),
+			    match_type(nb_packet_destination_type(packet, limited), info.dest,
+				       info.flags & XT_ADDRTYPE_INVERT_DEST));
 }
 
 enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint32_t revision,

@@ -50,6 +50,18 @@ def settle():
     sh("conntrack -F 2>/dev/null", check=False)
 
 
+# A mark from before the translation, read behind it.
+MARKED = """table inet site {{
+    chain early {{
+        type filter hook prerouting priority -150;
+        iifname "br-app" meta mark set 1
+    }}
+    chain late {{
+        type filter hook prerouting priority 0; policy {1};
+        {0}
+    }}
+}}"""
+
 DROPPED = [
     # --- before the translation
     ("a drop before the translation", chain("tcp dport 11434 drop", hook="prerouting",
@@ -94,6 +106,25 @@ DROPPED = [
     ("an address and a port together", chain("ip daddr . tcp dport { 127.0.0.1 . 8088 } drop",
                                              hook="prerouting", priority=10),
      r"rule \d+ of chain inet site prerouting"),
+    ("the wiki's filter for what is not this device's address",
+     chain("fib daddr . iif type != { local, broadcast, multicast } drop", hook="prerouting",
+           priority=0), r"rule \d+ of chain inet site prerouting \(fib "),
+    ("a map whose rest is dropped",
+     chain("ip daddr vmap { 10.0.0.0/8 : accept, * : drop }", hook="prerouting", priority=10),
+     r"rule \d+ of chain inet site prerouting"),
+    ("networks that are nobody's, by a set",
+     chain("iifname != \"lo\" ip saddr { 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 } drop",
+           hook="prerouting", priority=10), r"rule \d+ of chain inet site prerouting"),
+    ("networks that are nobody's, by a range",
+     chain("ip saddr 172.16.0.0-172.31.255.255 drop", hook="prerouting", priority=-300),
+     r"rule \d+ of chain inet site prerouting"),
+    # --- a mark from one stretch of the way to the next
+    ("a mark of the bridge, dropped behind the translation",
+     nft(MARKED.format("meta mark & 0xff == 1 drop", "accept")),
+     r"rule \d+ of chain inet site late \(meta mark & 0xff == 0x1 drop\)"),
+    ("our own mark, behind the translation",
+     chain("iifname \"br-app\" meta mark != 0 tcp dport 8088 drop", hook="prerouting", priority=0),
+     r"rule \d+ of chain inet site prerouting \(iifname \"br-app\" meta mark != 0x0"),
     # --- the input hook, where the mark is lost between our two chains
     ("a mark that is cleared before somebody drops",
      nft("""table ip marks {
@@ -263,6 +294,28 @@ HEALTHY = [
         hook="prerouting", priority=-150,
         more="set bad { type ipv4_addr; flags interval; elements = { 198.51.100.0/24 } }\n"
              "set closed { type inet_service; flags interval; elements = { 1-1024, 11435-11500 } }")),
+    ("a device's own addresses, of which 127/8 is none", chain(
+        "ip daddr 127.0.0.0/8 iifname \"br-app\" fib daddr . iif type local drop",
+        hook="prerouting", priority=0)),
+    ("a mark of the bridge, accepted behind the translation",
+     nft(MARKED.format("meta mark & 0xff == 1 accept", "drop")),
+     "nft flush chain inet site early"),
+    ("a mark of answers", "iptables-nft -t mangle -A OUTPUT -o br-app -j MARK --set-mark 5; "
+     "iptables-nft -t mangle -A POSTROUTING -m mark --mark 5 -j ACCEPT; "
+     "iptables-nft -t mangle -A POSTROUTING -o lo -j ACCEPT; "
+     "iptables-nft -t mangle -P POSTROUTING DROP", "iptables-nft -t mangle -F OUTPUT"),
+    ("somebody who drops what has no mark, behind ours",
+     chain("iifname \"br-app\" meta mark 0 tcp dport 8088 drop", hook="prerouting", priority=0)),
+    ("a map whose rest is accepted", chain("ip daddr vmap { 10.0.0.0/8 : drop, * : accept }",
+                                          hook="prerouting", priority=10, policy="drop")),
+    ("a set whose elements have limits", chain(
+        "tcp dport @busy drop", hook="prerouting", priority=10,
+        more="set busy { type inet_service; flags dynamic; size 9; "
+             "elements = { 8088 limit rate over 100000/second } }")),
+    ("networks beside the bridge's", chain(
+        "ip saddr { 172.16.0.0/13, 172.30.1.0/24 } drop\nip saddr 172.30.1.0-172.31.255.255 drop\n"
+        "ip saddr < 172.30.0.0 drop\nip saddr > 172.30.0.255 drop",
+        hook="prerouting", priority=10)),
     ("a chain for the bridge", nft("""table bridge site {
         chain forward { type filter hook forward priority 0; policy drop;
             ether type arp accept
@@ -271,15 +324,60 @@ HEALTHY = [
 ]
 
 
-def healthy(setup):
+def healthy(setup, control=None):
     sh("set -e\n" + setup)
     warned = warnings_of("add", "br-app", f"{PORT}:{lab.mapped}")
     expect_eq(lab.tcp(PORT), REACHED, "reached")
     expect_eq(warned, [], "add")
     expect_eq(warnings_of("check"), [], "check")
+    if control:  # what takes away that it is reached
+        sh(control + "; conntrack -F 2>/dev/null")
+        expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: the rules are those that decide")
+        expect_eq(len(warnings_of("check")), 1, "control: named")
 
 
 table_cases(HEALTHY, healthy)
+
+# Input chains that drop what is translated: an opener each, and nothing to warn of.
+OPENED = [
+    ("an address that is not this device's", "ip daddr 127.0.0.0/8 fib daddr . iif type != local drop",
+     "accept"),
+    ("an address of another device, as unicast", "iifname != \"lo\" fib daddr . iif type unicast drop",
+     "accept"),
+    ("nothing but this device's addresses", "iifname \"lo\" accept\nfib daddr . iif type local accept",
+     "drop"),
+]
+
+
+def opened(rules, policy):
+    sh(chain(rules, hook="input", policy=policy))
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "add")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect_eq(warnings_of("check"), [], "check")
+    sh("nft delete rule inet site input handle $(nft -a list chain inet site input | "
+       "sed -n 's/.*nat-bridge.* # handle //p'); conntrack -F 2>/dev/null")
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: dropped without the opener")
+    lab.good("apply")
+    expect_eq(lab.tcp(PORT), REACHED, "apply puts it back")
+
+
+table_cases(OPENED, opened)
+
+
+@case("chains of many jumps each to the next: each command ends")
+def _():
+    deep = "\n".join(f"chain c{i} {{" + "".join(f"\nip saddr 198.51.100.{j} jump c{i + 1}"
+                                               for j in range(5)) + "\n}" for i in range(14))
+    sh(nft("table inet site {" + "".join(f"\nchain c{i} {{ }}" for i in range(15)) + "\n}"))
+    sh(nft("table inet site {\n" + deep + "\nchain c14 { drop; }\nchain input {\n"
+           "type filter hook input priority 0; policy accept;\njump c0\n}\n}"))
+    started = time.monotonic()
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "add")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect_eq(warnings_of("check"), [], "check")
+    for words in (("list",), ("apply",), ("remove", "br-app", PORT), ("flush",)):
+        lab.good(*words)
+    expect(time.monotonic() - started < 20, "at once")
 
 
 @case("a flowtable of somebody's")

@@ -63,14 +63,13 @@ static void setup(void)
 	nb_packet_admitted(&walk.packet, NFPROTO_IPV4, MARK);
 }
 
-static void look_up(void *data, const struct nb_chain *chain, const char *set, const uint8_t *key,
-		    size_t length, struct nb_member *ret)
+static void look_up(void *data, const struct nb_chain *chain, const char *set,
+		    const struct nb_key *key, struct nb_member *ret)
 {
 	(void)data;
 	(void)chain;
 	(void)set;
-	ck_assert_ptr_nonnull(key);
-	ck_assert_uint_ge(length, 4);
+	ck_assert_uint_ge(key->length, 4);
 	*ret = member;
 }
 
@@ -186,6 +185,49 @@ START_TEST(ways_back)
 	add_verdict(0, NFT_JUMP, "1");
 	add_verdict(1, NFT_JUMP, "1");
 	ck_assert_uint_eq(outcome(), EITHER);
+}
+END_TEST
+
+/* Chains of jumps each to the next, twice and only perhaps: the end is reached, and soon. */
+START_TEST(many_ways)
+{
+	static char names[40][4], table[] = "t";
+	struct nb_chain deep[COUNT(names)] = { 0 };
+	struct nb_chain_list many = { .items = deep, .count = COUNT(deep) };
+
+	for (size_t i = 0; i < COUNT(deep); i++) {
+		struct nftnl_rule *rule;
+
+		snprintf(names[i], sizeof(names[i]), "%zu", i);
+		deep[i] = (struct nb_chain){ .table = table,
+					     .name = names[i],
+					     .base = i == 0,
+					     .legacy = true,
+					     .loaded = true };
+		for (int j = 0; i && j < 2; j++) {
+			rule = nftnl_rule_alloc();
+			rule_add_meta(rule, NFT_META_SKUID);
+			rule_add_compare(rule, NFT_CMP_EQ, "\0\0\0\1", 4);
+			rule_add_verdict(rule, NFT_JUMP, names[i]);
+			ck_assert_int_eq(nb_chain_append(&deep[i - 1], rule), 0);
+		}
+	}
+	walk.chains = &many;
+	nb_walk_chain(&walk, &deep[0], deep[0].count);
+	ck_assert_uint_eq(walk.outcomes, ACCEPT);
+	deep[COUNT(deep) - 1].rules = NULL;
+	ck_assert_int_eq(nb_chain_append(&deep[COUNT(deep) - 1], NULL), 0);
+	nb_walk_chain(&walk, &deep[0], deep[0].count);
+	ck_assert_uint_eq(walk.outcomes, EITHER);
+	ck_assert_ptr_eq(walk.drop.chain, &deep[COUNT(deep) - 1]);
+	/* what a chain did to the mark is done again when it is remembered */
+	ck_assert_uint_eq(walk.packet.mark_known, 0);
+	for (size_t i = 0; i < COUNT(deep); i++) {
+		for (size_t j = 0; j < deep[i].count; j++)
+			if (deep[i].rules[j])
+				nftnl_rule_free(deep[i].rules[j]);
+		free(deep[i].rules);
+	}
 }
 END_TEST
 
@@ -343,7 +385,12 @@ START_TEST(comparisons)
 	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_EQ, "\x7f\0\0\1", 4), EITHER);
 	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_EQ, "\x0a\0\0\1", 4), ACCEPT);
 	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_NEQ, "\x0a\0\0\1", 4), DROP);
-	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_GT, "\x0a\0\0\1", 4), EITHER);
+	/* all of them are beyond that, or all before it, or some */
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_GT, "\x0a\0\0\1", 4), DROP);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_LT, "\x7f\0\0\0", 4), ACCEPT);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_LTE, "\x7f\0\0\0", 4), EITHER);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_LTE, "\x7f\xff\xff\xff", 4), DROP);
+	ck_assert_uint_eq(compared(with_daddr(4), NFT_CMP_GTE, "\x80\0\0\0", 4), ACCEPT);
 	rule = with_daddr(4);
 	rule_add_bitwise(rule, htonl(0xff000000), 0);
 	ck_assert_uint_eq(compared(rule, NFT_CMP_EQ, "\x7f\0\0\0", 4), DROP);
@@ -500,7 +547,13 @@ static unsigned int address_type(uint32_t flags, uint32_t type)
 START_TEST(types_of_addresses)
 {
 	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR, RTN_LOCAL), DROP);
-	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_LOCAL), DROP);
+	/* 127/8 is lo's, and these come from a bridge */
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_LOCAL), ACCEPT);
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_UNICAST), DROP);
+	/* an address of whichever device */
+	nb_packet_set_destination(&walk.packet, 0xac1e0001, 32);
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, RTN_LOCAL), EITHER);
+	ck_assert_uint_eq(address_type(NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF, RTN_UNICAST), DROP);
 	ck_assert_uint_eq(address_type(NFTA_FIB_F_SADDR, RTN_LOCAL), ACCEPT);
 	ck_assert_uint_eq(address_type(NFTA_FIB_F_SADDR | NFTA_FIB_F_MARK, RTN_LOCAL), EITHER);
 }
@@ -612,6 +665,29 @@ START_TEST(marks)
 	add_target(rule_in(0), "CONNMARK", 1, &restore, sizeof(restore));
 	outcome();
 	ck_assert_uint_eq(walk.packet.mark_known & MARK, 0);
+}
+END_TEST
+
+/* Jumps to one chain with other marks, and with one that it has seen. */
+START_TEST(ways_with_marks)
+{
+	static const uint32_t values[] = { 1, 2, 2, 1, 3 };
+	struct nftnl_rule *rule;
+
+	for (size_t i = 0; i < COUNT(values); i++) {
+		setup();
+		rule = rule_in(1);
+		rule_add_meta(rule, NFT_META_MARK);
+		rule_add_compare(rule, NFT_CMP_EQ, &values[COUNT(values) - 1], sizeof(values[0]));
+		rule_add_verdict(rule, NF_DROP, NULL);
+		set_mark_to(rule_in(1), 7);
+		for (size_t j = 0; j <= i; j++) {
+			set_mark_to(rule_in(0), values[j]);
+			add_verdict(0, NFT_JUMP, "1");
+		}
+		ck_assert_uint_eq(outcome(), values[i] == 3 ? DROP : ACCEPT);
+		ck_assert_uint_eq(walk.packet.mark, values[i] == 3 ? 3 : 7);
+	}
 }
 END_TEST
 
@@ -782,9 +858,12 @@ START_TEST(other_matches)
 	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_NO);
 	type = (struct xt_addrtype_info_v1){ .source = 1 << RTN_UNICAST,
 					     .flags = XT_ADDRTYPE_LIMIT_IFACE_IN };
-	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_MAYBE);
+	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_YES);
+	type = (struct xt_addrtype_info_v1){ .dest = 1 << RTN_LOCAL,
+					     .flags = XT_ADDRTYPE_LIMIT_IFACE_IN };
+	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_NO);
 	walk.packet.source_type = 0;
-	type.flags = 0;
+	type = (struct xt_addrtype_info_v1){ .source = 1 << RTN_UNICAST };
 	ck_assert_int_eq(nb_xt_match(packet, "addrtype", 1, &type, sizeof(type)), NB_MAYBE);
 }
 END_TEST
@@ -837,6 +916,7 @@ int main(void)
 	unit_add_between(suite, "verdicts", verdicts, setup, teardown);
 	unit_add_between(suite, "policies", policies, setup, teardown);
 	unit_add_between(suite, "ways_back", ways_back, setup, teardown);
+	unit_add_between(suite, "many_ways", many_ways, setup, teardown);
 	unit_add_between(suite, "beginnings", beginnings, setup, teardown);
 	unit_add_between(suite, "unreadable_rules", unreadable_rules, setup, teardown);
 	unit_add_between(suite, "expressions", expressions, setup, teardown);
@@ -847,6 +927,7 @@ int main(void)
 	unit_add_between(suite, "types_of_addresses", types_of_addresses, setup, teardown);
 	unit_add_between(suite, "byte_orders", byte_orders, setup, teardown);
 	unit_add_between(suite, "marks", marks, setup, teardown);
+	unit_add_between(suite, "ways_with_marks", ways_with_marks, setup, teardown);
 	unit_add_between(suite, "tracking", tracking, setup, teardown);
 	unit_add_between(suite, "targets", targets, setup, teardown);
 	unit_add_between(suite, "connection_states", connection_states, setup, teardown);

@@ -95,6 +95,8 @@ int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name
 		return 0;
 	}
 	find_places(run, engine, &places, &ignored);
+	/* whoever names a container wants it looked up; what runs by itself wakes nothing */
+	places.wake = run->command->run == nb_command_add;
 	return nb_engine_ask_container(engine, &places, name, ret);
 }
 

@@ -55,8 +55,6 @@ static int read_container(const cJSON *json, struct nb_engine_container *ret)
 int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places *places,
 			    const char *name, struct nb_engine_container *ret)
 {
-	const char *socket = engine == NB_ENGINE_PODMAN ? nb_podman_socket(places)
-							: nb_docker_socket(places);
 	char target[NB_NETWORK_NAME_SIZE + 64];
 	cJSON *json = NULL;
 	int r;
@@ -65,14 +63,14 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 	/* the name holds nothing that a path would have to escape */
 	snprintf(target, sizeof(target), "%s/containers/%s/json",
 		 engine == NB_ENGINE_PODMAN ? "/v4.0.0/libpod" : "", name);
-	r = nb_engine_get(engine, socket, target, &json, ret->why);
+	r = nb_engine_get(engine, places, target, &json, ret->why);
 	if (r == 0) {
 		ret->known = ret->found = true;
 		r = read_container(json, ret);
 	} else if (r == -ENOSYS) {
 		ret->known = true;
 	} else {
-		ret->absent = r == -ENOENT;
+		ret->absent = r == -ENOENT || r == -EHOSTDOWN;
 	}
 	cJSON_Delete(json);
 	return r == -ENOMEM ? r : 0;
@@ -116,7 +114,7 @@ int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_place
 	char why[NB_ENGINE_WHY];
 	cJSON *list = NULL;
 	const cJSON *container;
-	int r = nb_engine_get(engine, podman ? nb_podman_socket(places) : nb_docker_socket(places),
+	int r = nb_engine_get(engine, places,
 			      podman ? "/v4.0.0/libpod/containers/json" : "/containers/json", &list,
 			      why);
 
@@ -169,8 +167,6 @@ static int append_endpoint(struct nb_engine_endpoints *endpoints, uint32_t addre
 int nb_engine_ask_endpoints(enum nb_engine engine, const struct nb_engine_places *places,
 			    const char *network, struct nb_engine_endpoints *ret)
 {
-	const char *socket = engine == NB_ENGINE_PODMAN ? nb_podman_socket(places)
-							: nb_docker_socket(places);
 	char target[NB_NETWORK_NAME_SIZE + 16], why[NB_ENGINE_WHY];
 	const cJSON *container;
 	cJSON *json = NULL;
@@ -179,7 +175,7 @@ int nb_engine_ask_endpoints(enum nb_engine engine, const struct nb_engine_places
 	memset(ret, 0, sizeof(*ret));
 	/* one who joins is in it as soon as it has its address; in the list of containers later */
 	snprintf(target, sizeof(target), "/networks/%s", network);
-	r = nb_engine_get(engine, socket, target, &json, why);
+	r = nb_engine_get(engine, places, target, &json, why);
 	cJSON_ArrayForEach(container, cJSON_GetObjectItemCaseSensitive(json, "Containers"))
 	{
 		const char *name = nb_engine_text(container, "Name");

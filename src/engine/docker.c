@@ -41,7 +41,7 @@ int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer
 {
 	const char *socket = nb_docker_socket(places);
 	struct stat st;
-	int r = nb_engine_get_list(NB_ENGINE_DOCKER, socket, "/networks", append, ret);
+	int r = nb_engine_get_list(NB_ENGINE_DOCKER, places, "/networks", append, ret);
 
 	if (r == -ENOENT && strcmp(socket, SOCKET) == 0 && stat(SNAP_SOCKET, &st) == 0)
 		snprintf(ret->why, sizeof(ret->why),

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "http.h"
+#include "systemd.h"
 
 const char *nb_engine_title(enum nb_engine engine)
 {
@@ -120,14 +121,48 @@ static int word_transport(char *ret, enum nb_engine engine, int number, const ch
 	}
 }
 
-int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
-		  char *ret_why)
+static const char *socket_of(enum nb_engine engine, const struct nb_engine_places *places)
 {
-	const char *title = nb_engine_title(engine);
+	return engine == NB_ENGINE_PODMAN ? nb_podman_socket(places) : nb_docker_socket(places);
+}
+
+/* May the engine be asked, without starting what nobody has started? */
+static int check_service(enum nb_engine engine, const struct nb_engine_places *places,
+			 char *ret_why)
+{
+	bool podman = engine == NB_ENGINE_PODMAN;
+
+	if (podman && places && places->wake)
+		return 0;
+	switch (nb_systemd_service(engine, socket_of(engine, places))) {
+	case NB_SERVICE_STARTING:
+		return fail(ret_why, -EAGAIN, "%s is starting, and does not answer yet",
+			    nb_engine_title(engine));
+	case NB_SERVICE_STOPPED:
+		if (podman)
+			return fail(ret_why, -EHOSTDOWN,
+				    "Podman's service sleeps, and is not woken for this: its "
+				    "containers are looked up by 'nat-bridge add', and while it "
+				    "runs (podman.socket)");
+		return fail(ret_why, -EHOSTDOWN,
+			    "Docker is stopped, and is not started for this: systemctl start "
+			    "docker");
+	default:
+		return 0;
+	}
+}
+
+int nb_engine_get(enum nb_engine engine, const struct nb_engine_places *places, const char *target,
+		  cJSON **ret, char *ret_why)
+{
+	const char *title = nb_engine_title(engine), *socket = socket_of(engine, places);
 	struct nb_http_answer http = { 0 };
 	char why[256];
-	int r = nb_http_get(socket, target, NB_ENGINE_WAIT_MS, &http, why, sizeof(why));
+	int r = check_service(engine, places, ret_why);
 
+	if (r < 0)
+		return r;
+	r = nb_http_get(socket, target, NB_ENGINE_WAIT_MS, &http, why, sizeof(why));
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
@@ -145,17 +180,18 @@ int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
 	return r;
 }
 
-int nb_engine_get_list(enum nb_engine engine, const char *socket, const char *target,
+int nb_engine_get_list(enum nb_engine engine, const struct nb_engine_places *places,
+		       const char *target,
 		       int (*append)(struct nb_engine_answer *answer, const cJSON *json),
 		       struct nb_engine_answer *answer)
 {
 	cJSON *list = NULL;
 	const cJSON *json;
-	int r = nb_engine_get(engine, socket, target, &list, answer->why);
+	int r = nb_engine_get(engine, places, target, &list, answer->why);
 
 	if (r == 0 && !cJSON_IsArray(list))
 		r = fail(answer->why, -EPROTO, "%s gave an answer to GET %s at %s that is no list",
-			 nb_engine_title(engine), target, socket);
+			 nb_engine_title(engine), target, socket_of(engine, places));
 	if (r == 0) {
 		cJSON_ArrayForEach(json, list)
 		{
@@ -186,7 +222,7 @@ int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
 	if (r == -ENOMEM)
 		return r;
 	ret->known = r == 0;
-	ret->absent = r == -ENOENT;
+	ret->absent = r == -ENOENT || r == -EHOSTDOWN;
 	if (ret->count)
 		qsort(ret->networks, ret->count, sizeof(*ret->networks), compare);
 	return 0;
@@ -228,9 +264,15 @@ int nb_engine_socket_parse(const char *address, const char **ret_path, char *why
 
 int nb_engine_listen(enum nb_engine engine, const struct nb_engine_places *places)
 {
+	char why[NB_ENGINE_WHY];
+	int r;
+
 	/* {"type":["network"]}; Podman has no such events, its bridges and files tell */
 	if (engine != NB_ENGINE_DOCKER)
 		return -EOPNOTSUPP;
+	r = check_service(engine, places, why);
+	if (r < 0)
+		return r;
 	return nb_http_stream(nb_docker_socket(places),
 			      "/events?filters=%7B%22type%22%3A%5B%22network%22%5D%7D",
 			      NB_ENGINE_WAIT_MS);

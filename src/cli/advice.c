@@ -57,24 +57,53 @@ static void advise_unserved(struct nb_run *run, const struct nb_mapping *mapping
 			target, protocol);
 }
 
-static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
-			  const struct nb_listener_list *list)
+/* A container that publishes this port of the host, and its engine knows of; else false. */
+static bool find_publisher(struct nb_run *run, uint8_t protocol, uint16_t port, char *ret_name)
 {
-	bool served = false, open = false;
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++)
+		if (nb_ask_publisher(run, (enum nb_engine)engine, protocol, port, ret_name) == 0 &&
+		    ret_name[0])
+			return true;
+	return false;
+}
 
-	for (size_t i = 0; i < list->count; i++) {
-		if (!serves(&list->items[i], mapping->target.address))
-			continue;
-		served = true;
-		open |= list->items[i].any;
-	}
-	if (!served)
-		advise_unserved(run, mapping, list);
-	else if (open)
+static bool is_open(const struct nb_mapping *mapping, const struct nb_listener_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].any && serves(&list->items[i], mapping->target.address))
+			return true;
+	return false;
+}
+
+/* The service is reachable without the mapping: is it one of the host, or a container's? */
+static void advise_open(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	const char *protocol = nb_protocol_name(mapping->protocol);
+	char name[NB_NETWORK_NAME_SIZE];
+
+	if (find_publisher(run, mapping->protocol, mapping->target.port, name))
+		nb_warn(&run->warnings,
+			"port %u/%s of this host is what container %s publishes, on every address: "
+			"it is reachable without a mapping, too",
+			mapping->target.port, protocol, name);
+	else
 		nb_warn(&run->warnings,
 			"the service on port %u/%s listens on every address: it is reachable "
 			"without a mapping, too",
-			mapping->target.port, nb_protocol_name(mapping->protocol));
+			mapping->target.port, protocol);
+}
+
+static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
+			  const struct nb_listener_list *list)
+{
+	bool served = false;
+
+	for (size_t i = 0; i < list->count; i++)
+		served |= serves(&list->items[i], mapping->target.address);
+	if (!served)
+		advise_unserved(run, mapping, list);
+	else if (is_open(mapping, list))
+		advise_open(run, mapping);
 }
 
 /*
@@ -85,18 +114,13 @@ static void advise_published(struct nb_run *run, const struct nb_mapping *mappin
 {
 	char name[NB_NETWORK_NAME_SIZE], network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
 
-	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
-		if (nb_ask_publisher(run, (enum nb_engine)engine, mapping->protocol, mapping->port,
-				     name) < 0 ||
-		    !name[0])
-			continue;
+	if (find_publisher(run, mapping->protocol, mapping->port, name))
 		nb_warn(&run->warnings,
 			"container %s publishes %u/%s: what %s dials there on this host now goes "
 			"to %s",
 			name, mapping->port, nb_protocol_name(mapping->protocol),
 			nb_network_format(&mapping->network, network),
 			nb_target_format(&mapping->target, target));
-	}
 }
 
 /* The port dialled is taken from whatever else the host has there, for this network. */
@@ -118,7 +142,9 @@ static void advise_shadowed(struct nb_run *run, const struct nb_mapping *mapping
 			nb_target_format(&mapping->target, target));
 		return;
 	}
-	advise_published(run, mapping);
+	/* with the same port as target it has been said */
+	if (mapping->port != mapping->target.port || !is_open(mapping, list))
+		advise_published(run, mapping);
 }
 
 /* Advice alone: without sock_diag there is none. */

@@ -76,11 +76,21 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 	return r == -ENOMEM ? r : 0;
 }
 
-static bool has_number(const cJSON *object, const char *key, uint16_t number)
+static int number_of(const cJSON *object, const char *key)
 {
 	const cJSON *value = cJSON_GetObjectItemCaseSensitive(object, key);
 
-	return cJSON_IsNumber(value) && value->valueint == number;
+	return cJSON_IsNumber(value) ? value->valueint : 0;
+}
+
+/* Docker has an entry for each port; Podman one for a range. */
+static bool covers(const cJSON *published, uint16_t port)
+{
+	int first = number_of(published, "host_port"), range = number_of(published, "range");
+
+	if (number_of(published, "PublicPort") == port)
+		return true;
+	return first && port >= first && port - first < (range > 1 ? range : 1);
 }
 
 static bool publishes(const cJSON *container, const char *protocol, uint16_t port)
@@ -100,8 +110,7 @@ static bool publishes(const cJSON *container, const char *protocol, uint16_t por
 		/* on the host's loopback it is nobody's whom a mapping serves */
 		if (address && strncmp(address, "127.", 4) == 0)
 			continue;
-		if (type && strcmp(type, protocol) == 0 &&
-		    (has_number(one, "PublicPort", port) || has_number(one, "host_port", port)))
+		if (type && strcmp(type, protocol) == 0 && covers(one, port))
 			return true;
 	}
 	return false;

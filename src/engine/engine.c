@@ -152,6 +152,19 @@ static int check_service(enum nb_engine engine, const struct nb_engine_places *p
 	}
 }
 
+/* An escape of NUL; a backslash that is escaped itself begins none. */
+static bool has_nul(const char *json, size_t length)
+{
+	const char *end = json + length;
+
+	while ((json = memchr(json, '\\', (size_t)(end - json)))) {
+		if (end - json >= 6 && memcmp(json, "\\u0000", 6) == 0)
+			return true;
+		json += end - json > 1 ? 2 : 1;
+	}
+	return false;
+}
+
 int nb_engine_get(enum nb_engine engine, const struct nb_engine_places *places, const char *target,
 		  cJSON **ret, char *ret_why)
 {
@@ -168,7 +181,7 @@ int nb_engine_get(enum nb_engine engine, const struct nb_engine_places *places, 
 	if (r < 0)
 		return word_transport(ret_why, engine, r, socket, why);
 	/* cJSON would end a text at a NUL, and so make one name of another */
-	if (http.status == 200 && !memmem(http.body, http.length, "\\u0000", 6))
+	if (http.status == 200 && !has_nul(http.body, http.length))
 		*ret = cJSON_ParseWithLength(http.body, http.length);
 	if (http.status != 200)
 		r = fail(ret_why, http.status == 404 ? -ENOSYS : -EPROTO,

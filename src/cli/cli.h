@@ -263,7 +263,7 @@ struct nb_resolved {
 
 /* What a stored network means now. */
 struct nb_resolution {
-	struct nb_resolved *items; /* none: it is not known, or has no bridge on this host */
+	struct nb_resolved *items; /* sorted; none: it is not known, or has no bridge here */
 	size_t count;
 	size_t present;		 /* how many of them exist */
 	char why[NB_ENGINE_WHY]; /* none is present: a clause that says why */

@@ -7,130 +7,45 @@
 #include "cli.h"
 #include "nat-bridge/route.h"
 
-/* Where an engine is: its own variable (root's, or set on purpose), the configuration, or as usual. */
-static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engine_places *places,
-		       struct nb_engine_answer *answer)
-{
-	const char *variable = engine == NB_ENGINE_DOCKER ? "DOCKER_HOST" : "CONTAINER_HOST";
-	const char *address = getenv(variable), *path = NULL;
-	char why[256];
-
-	*places = (struct nb_engine_places){
-		.docker = run->config.docker,
-		.podman = run->config.podman,
-		.podman_networks = run->config.podman_networks,
-	};
-	if (!address || !*address)
-		return 0;
-	if (nb_engine_socket_parse(address, &path, why, sizeof(why)) < 0) {
-		snprintf(answer->why, sizeof(answer->why), "%s: %s", variable, why);
-		return -EINVAL;
-	}
-	if (engine == NB_ENGINE_DOCKER)
-		places->docker = path;
-	else
-		places->podman = path;
-	return 0;
-}
-
-int nb_listen_engine(struct nb_run *run, enum nb_engine engine)
-{
-	struct nb_engine_answer ignored = { 0 };
-	struct nb_engine_places places;
-	int r = find_places(run, engine, &places, &ignored);
-
-	return r < 0 ? r : nb_engine_listen(engine, &places);
-}
-
-const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine)
-{
-	struct nb_engine_answer *answer = &run->engines[engine];
-	struct nb_engine_places places;
-
-	if (run->asked[engine])
-		return answer;
-	if (find_places(run, engine, &places, answer) == 0 &&
-	    nb_engine_ask(engine, &places, answer) < 0) {
-		nb_engine_answer_clear(answer);
-		return NULL;
-	}
-	run->asked[engine] = true;
-	return answer;
-}
-
-void nb_forget_engines(struct nb_run *run)
-{
-	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
-		if (run->asked[engine])
-			nb_engine_answer_clear(&run->engines[engine]);
-		run->asked[engine] = false;
-	}
-}
-
-int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
-		     struct nb_engine_endpoints *ret)
-{
-	struct nb_engine_answer ignored;
-	struct nb_engine_places places;
-
-	memset(ret, 0, sizeof(*ret));
-	if (find_places(run, engine, &places, &ignored) < 0)
-		return 0;
-	return nb_engine_ask_endpoints(engine, &places, network, ret);
-}
-
-int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
-		     struct nb_engine_container *ret)
-{
-	const struct nb_engine_answer *networks = nb_ask_engine(run, engine);
-	struct nb_engine_places places;
-	struct nb_engine_answer ignored;
-
-	memset(ret, 0, sizeof(*ret));
-	if (!networks)
-		return -ENOMEM;
-	if (!networks->known) {
-		ret->absent = networks->absent;
-		memcpy(ret->why, networks->why, sizeof(ret->why));
-		return 0;
-	}
-	find_places(run, engine, &places, &ignored);
-	/* whoever names a container wants it looked up; what runs by itself wakes nothing */
-	places.wake = run->command->run == nb_command_add;
-	return nb_engine_ask_container(engine, &places, name, ret);
-}
-
-int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
-		     char *ret_name)
-{
-	struct nb_engine_places places;
-	struct nb_engine_answer ignored;
-
-	ret_name[0] = '\0';
-	/* advice is not worth waiting for an engine that is not needed */
-	if (!run->asked[engine] || !run->engines[engine].known)
-		return 0;
-	find_places(run, engine, &places, &ignored);
-	return nb_engine_find_publisher(engine, &places, protocol, port, ret_name);
-}
-
 static int add_resolved(struct nb_resolver *resolver, const char *bridge)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
 	struct nb_resolved *grown;
 	size_t i = resolution->count;
 
-	if (nb_resolution_has(resolution, bridge))
-		return 0;
 	grown = realloc(resolution->items, (resolution->count + 1) * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	resolution->items = grown;
 	strcpy(grown[i].bridge, bridge);
 	grown[i].present = nb_link_find(resolver->links, bridge) != NULL;
-	resolution->present += grown[i].present;
 	resolution->count++;
 	return 0;
+}
+
+static int compare_resolved(const void *a, const void *b)
+{
+	const struct nb_resolved *left = a, *right = b;
+
+	return strcmp(left->bridge, right->bridge);
+}
+
+/* Each bridge once, in the order of names: networks may be very many, and share bridges. */
+static void tidy(struct nb_resolution *resolution)
+{
+	struct nb_resolved *items = resolution->items;
+	size_t kept = 0;
+
+	if (resolution->count)
+		qsort(items, resolution->count, sizeof(*items), compare_resolved);
+	resolution->present = 0;
+	for (size_t i = 0; i < resolution->count; i++) {
+		if (kept && strcmp(items[kept - 1].bridge, items[i].bridge) == 0)
+			continue;
+		items[kept] = items[i];
+		resolution->present += items[kept++].present;
+	}
+	resolution->count = kept;
 }
 
 /* The engine is silent: where the guards say that the network is, it stays. */
@@ -267,7 +182,7 @@ static int refuse_twice(struct nb_resolver *resolver, const char *name)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
 
-	resolution->count = resolution->present = 0;
+	resolution->count = 0;
 	resolution->hopeless = true;
 	snprintf(resolution->why, sizeof(resolution->why),
 		 "Docker and Podman have a container %s each: map their networks by name", name);
@@ -295,13 +210,9 @@ static int resolve_silent_container(struct nb_resolver *resolver, const struct n
 	int r = resolve_by_guards(resolver, network);
 	size_t kept = 0;
 
-	resolution->present = 0;
-	for (size_t i = 0; i < resolution->count; i++) {
-		if (is_settled(resolver, answered, resolution->items[i].bridge))
-			continue;
-		resolution->items[kept] = resolution->items[i];
-		resolution->present += resolution->items[kept++].present;
-	}
+	for (size_t i = 0; i < resolution->count; i++)
+		if (!is_settled(resolver, answered, resolution->items[i].bridge))
+			resolution->items[kept++] = resolution->items[i];
 	resolution->count = kept;
 	return r;
 }
@@ -394,6 +305,7 @@ const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 		forget(resolver);
 		return NULL;
 	}
+	tidy(resolution);
 	if (resolution->present)
 		resolution->why[0] = '\0';
 	resolver->valid = true;
@@ -407,10 +319,12 @@ void nb_resolver_clear(struct nb_resolver *resolver)
 
 bool nb_resolution_has(const struct nb_resolution *resolution, const char *bridge)
 {
-	for (size_t i = 0; i < resolution->count; i++)
-		if (strcmp(resolution->items[i].bridge, bridge) == 0)
-			return true;
-	return false;
+	struct nb_resolved key = { .present = false };
+
+	if (!resolution->count || strlen(bridge) >= sizeof(key.bridge))
+		return false;
+	strcpy(key.bridge, bridge);
+	return bsearch(&key, resolution->items, resolution->count, sizeof(key), compare_resolved);
 }
 
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Asking engines: where each is to be found, and what has been asked in this run. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* Where an engine is: its own variable (root's, or set on purpose), the configuration, or as usual. */
+static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engine_places *places,
+		       struct nb_engine_answer *answer)
+{
+	const char *variable = engine == NB_ENGINE_DOCKER ? "DOCKER_HOST" : "CONTAINER_HOST";
+	const char *address = getenv(variable), *path = NULL;
+	char why[256];
+
+	*places = (struct nb_engine_places){
+		.docker = run->config.docker,
+		.podman = run->config.podman,
+		.podman_networks = run->config.podman_networks,
+	};
+	if (!address || !*address)
+		return 0;
+	if (nb_engine_socket_parse(address, &path, why, sizeof(why)) < 0) {
+		snprintf(answer->why, sizeof(answer->why), "%s: %s", variable, why);
+		return -EINVAL;
+	}
+	if (engine == NB_ENGINE_DOCKER)
+		places->docker = path;
+	else
+		places->podman = path;
+	return 0;
+}
+
+int nb_listen_engine(struct nb_run *run, enum nb_engine engine)
+{
+	struct nb_engine_answer ignored = { 0 };
+	struct nb_engine_places places;
+	int r = find_places(run, engine, &places, &ignored);
+
+	return r < 0 ? r : nb_engine_listen(engine, &places);
+}
+
+const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine)
+{
+	struct nb_engine_answer *answer = &run->engines[engine];
+	struct nb_engine_places places;
+
+	if (run->asked[engine])
+		return answer;
+	if (find_places(run, engine, &places, answer) == 0 &&
+	    nb_engine_ask(engine, &places, answer) < 0) {
+		nb_engine_answer_clear(answer);
+		return NULL;
+	}
+	run->asked[engine] = true;
+	return answer;
+}
+
+void nb_forget_engines(struct nb_run *run)
+{
+	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
+		if (run->asked[engine])
+			nb_engine_answer_clear(&run->engines[engine]);
+		run->asked[engine] = false;
+	}
+}
+
+int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
+		     struct nb_engine_endpoints *ret)
+{
+	struct nb_engine_answer ignored;
+	struct nb_engine_places places;
+
+	memset(ret, 0, sizeof(*ret));
+	if (find_places(run, engine, &places, &ignored) < 0)
+		return 0;
+	return nb_engine_ask_endpoints(engine, &places, network, ret);
+}
+
+int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
+		     struct nb_engine_container *ret)
+{
+	const struct nb_engine_answer *networks = nb_ask_engine(run, engine);
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!networks)
+		return -ENOMEM;
+	if (!networks->known) {
+		ret->absent = networks->absent;
+		memcpy(ret->why, networks->why, sizeof(ret->why));
+		return 0;
+	}
+	find_places(run, engine, &places, &ignored);
+	/* whoever names a container wants it looked up; what runs by itself wakes nothing */
+	places.wake = run->command->run == nb_command_add;
+	return nb_engine_ask_container(engine, &places, name, ret);
+}
+
+int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
+		     char *ret_name)
+{
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	ret_name[0] = '\0';
+	/* advice is not worth waiting for an engine that is not needed */
+	if (!run->asked[engine] || !run->engines[engine].known)
+		return 0;
+	find_places(run, engine, &places, &ignored);
+	return nb_engine_find_publisher(engine, &places, protocol, port, ret_name);
+}

@@ -36,6 +36,7 @@ struct nb_engine_places {
 	const char *docker;	     /* path of the socket */
 	const char *podman;	     /* likewise */
 	const char *podman_networks; /* directory of Podman's network files */
+	const char *home;	     /* of who calls, to find an engine of their own */
 	bool wake; /* Podman's service may be started by the question, as it is by its own client */
 };
 
@@ -70,6 +71,13 @@ struct nb_engine_container {
 int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places *places,
 			    const char *name, struct nb_engine_container *ret);
 void nb_engine_container_clear(struct nb_engine_container *container);
+
+/*
+ * The container whose name is nearest to @name: to @ret_name (NB_NETWORK_NAME_SIZE bytes), "" if
+ * none is near, or if the engine does not answer. As nb_engine_ask_container(). -ENOMEM.
+ */
+int nb_engine_find_nearest(enum nb_engine engine, const struct nb_engine_places *places,
+			   const char *name, char *ret_name);
 
 /*
  * Does a running container publish this port of the host? Its name goes to @ret_name

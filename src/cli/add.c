@@ -349,10 +349,15 @@ static int resolve(struct nb_run *run, struct addition *addition, struct nb_link
 	bridges = addition->bridges = nb_resolve(&addition->resolver, &addition->pattern);
 	if (!bridges)
 		return nb_out_of_memory(run);
-	for (size_t i = 0; r == 0 && i < bridges->count; i++)
-		if (bridges->items[i].present)
-			r = nb_resolve_allowed(run, links, bridges->items[i].bridge,
-					       run->options.external);
+	for (size_t i = 0; r == 0 && i < bridges->count; i++) {
+		const char *bridge = bridges->items[i].bridge;
+
+		r = bridges->items[i].present
+			    ? nb_resolve_allowed(run, links, bridge, run->options.external)
+			    : 0;
+		if (r < 0)
+			nb_word_external(run, &addition->network, bridge);
+	}
 	if (r < 0 || bridges->present)
 		return r;
 	if (bridges->hopeless)
@@ -503,7 +508,7 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 		nb_warn(&run->warnings, "interface %s vanished: the mapping is pending",
 			outcome.vanished);
 	report->changed = outcome.changed || files > 0;
-	nb_advise(run, &addition->network, &addition->mappings);
+	nb_advise(run, &addition->mappings);
 	nb_advise_firewalls(run, &addition->keys, addition->resolver.links);
 	return fill_report(run, addition, report);
 }

@@ -180,33 +180,60 @@ static void advise_host(struct nb_run *run)
 	close(fd);
 }
 
-static void advise_network(struct nb_run *run, const struct nb_network *network)
+/* Does the mapping's network stand for this one of an engine? */
+static bool stands_for(const struct nb_mapping *mapping, enum nb_engine engine,
+		       const struct nb_engine_network *one)
 {
-	const struct nb_engine_network *found;
+	const struct nb_network *network = &mapping->network;
+
+	if (network->engine == NB_ENGINE_IFACE)
+		return strcmp(one->bridge, network->name) == 0;
+	if (network->engine != engine)
+		return false;
+	if (!nb_network_is_pattern(network))
+		return strcmp(one->name, network->name) == 0;
+	return one->bridge[0] && nb_network_matches(network, one->name) &&
+	       !nb_mapping_excepts(mapping, one->name);
+}
+
+static void advise_internal(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = &run->engines[engine];
+
+		for (size_t i = 0; i < answer->count; i++) {
+			const struct nb_engine_network *one = &answer->networks[i];
+
+			if (one->internal && stands_for(mapping, (enum nb_engine)engine, one))
+				nb_warn(&run->warnings,
+					"%s:%s is internal: its containers have no default route, "
+					"and reach the host at that network's own gateway alone "
+					"(not host.docker.internal)",
+					nb_engine_name((enum nb_engine)engine), one->name);
+		}
+	}
+}
+
+static void advise_network(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	const struct nb_network *network = &mapping->network;
 	char name[NB_NETWORK_SIZE];
 
 	if (network->engine == NB_ENGINE_CONTAINER)
 		nb_warn(&run->warnings,
 			"%s stands for its networks: every container on them may use the mapping",
 			nb_network_format(network, name));
-	if (network->engine == NB_ENGINE_IFACE || network->engine == NB_ENGINE_CONTAINER)
-		return;
-	found = nb_engine_find(&run->engines[network->engine], network->name);
-	if (found && found->internal)
-		nb_warn(&run->warnings,
-			"%s is internal: its containers have no default route, and reach the host "
-			"at that network's own gateway alone (not host.docker.internal)",
-			nb_network_format(network, name));
+	advise_internal(run, mapping);
 }
 
-void nb_advise(struct nb_run *run, const struct nb_network *network,
-	       const struct nb_mapping_list *mappings)
+void nb_advise(struct nb_run *run, const struct nb_mapping_list *mappings)
 {
 	/* no failure, and nothing that a script can mend */
 	if (run->options.quiet && !run->options.json)
 		return;
 	advise_host(run);
-	advise_network(run, network);
+	if (mappings->count)
+		advise_network(run, &mappings->items[0]);
 	for (size_t i = 0; i < mappings->count; i++)
 		advise_listeners(run, &mappings->items[i]);
 }

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Asking engines: where each is to be found, and what has been asked in this run. */
 #include <errno.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+
+/* The home of the person at the prompt, also behind sudo. */
+static const char *home_of_caller(void)
+{
+	const char *user = getenv("SUDO_USER");
+	const struct passwd *entry = user ? getpwnam(user) : NULL;
+
+	return entry ? entry->pw_dir : getenv("HOME");
+}
 
 /* Where an engine is: its own variable (root's, or set on purpose), the configuration, or as usual. */
 static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engine_places *places,
@@ -18,6 +28,7 @@ static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engi
 		.docker = run->config.docker,
 		.podman = run->config.podman,
 		.podman_networks = run->config.podman_networks,
+		.home = home_of_caller(),
 	};
 	if (!address || !*address)
 		return 0;
@@ -97,6 +108,19 @@ int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name
 	/* whoever names a container wants it looked up; what runs by itself wakes nothing */
 	places.wake = run->command->run == nb_command_add;
 	return nb_engine_ask_container(engine, &places, name, ret);
+}
+
+int nb_ask_nearest(struct nb_run *run, enum nb_engine engine, const char *name, char *ret_name)
+{
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	ret_name[0] = '\0';
+	if (!run->asked[engine] || !run->engines[engine].known)
+		return 0;
+	find_places(run, engine, &places, &ignored);
+	places.wake = run->command->run == nb_command_add;
+	return nb_engine_find_nearest(engine, &places, name, ret_name);
 }
 
 int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,

@@ -251,6 +251,9 @@ int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret);
 
+/* nb_engine_find_nearest(), of an engine that has answered already. */
+int nb_ask_nearest(struct nb_run *run, enum nb_engine engine, const char *name, char *ret_name);
+
 /* The container that publishes a port of the host, of an engine that has answered already. */
 int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
 		     char *ret_name);
@@ -295,9 +298,13 @@ const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 void nb_resolver_clear(struct nb_resolver *resolver);
 bool nb_resolution_has(const struct nb_resolution *resolution, const char *bridge);
 
-/* May this bridge carry the mapping? Fills run->error (status FAILED) if not. */
+/*
+ * May this bridge carry the mapping? Fills run->error (status FAILED) if not; its cure depends
+ * on the network, and is put behind it by nb_word_external().
+ */
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,
 		       bool external);
+void nb_word_external(struct nb_run *run, const struct nb_network *network, const char *bridge);
 /* Is NETWORK well formed? What it means is a later question. */
 int nb_resolve_check_word(struct nb_run *run, const char *word);
 /* NETWORK as it stands on the command line of `add`. */
@@ -349,9 +356,8 @@ int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inv
 int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
 			     const char *word);
 
-/* Warn of what will bite a container that uses these mappings; changes nothing. */
-void nb_advise(struct nb_run *run, const struct nb_network *network,
-	       const struct nb_mapping_list *mappings);
+/* Warn of what will bite a container that uses these mappings, of one network; changes nothing. */
+void nb_advise(struct nb_run *run, const struct nb_mapping_list *mappings);
 
 /* Say where the guard in nf_tables is the only one that works, or may be. */
 void nb_warn_ingress(struct nb_run *run, const struct nb_bridge_list *bridges,

@@ -217,6 +217,24 @@ static int resolve_silent_container(struct nb_resolver *resolver, const struct n
 	return r;
 }
 
+/* No engine that answers has it: perhaps it is a slip, or the other one's. */
+static int word_no_container(struct nb_resolver *resolver, const char *name, const char *title,
+			     const char *silent)
+{
+	struct nb_run *run = resolver->run;
+	struct nb_resolution *resolution = &resolver->resolution;
+	char nearest[NB_NETWORK_NAME_SIZE] = "";
+	int r = 0;
+
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT && !nearest[0]; engine++)
+		if (r == 0 && run->command->run == nb_command_add)
+			r = nb_ask_nearest(run, (enum nb_engine)engine, name, nearest);
+	snprintf(resolution->why, sizeof(resolution->why),
+		 "%s has no container %.80s%s%.80s%s%.180s", title, name,
+		 nearest[0] ? "; there is " : "", nearest, silent[0] ? "; " : "", silent);
+	return r;
+}
+
 /* Each engine that is there is asked; one that hangs was waited for once, for its networks. */
 static int resolve_container(struct nb_resolver *resolver, const struct nb_network *network)
 {
@@ -224,6 +242,7 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 	bool answered[NB_ENGINE_COUNT] = { false };
 	char silent[NB_ENGINE_WHY] = "";
 	const char *title = NULL;
+	bool traced = false; /* the silent one is here */
 	size_t found = 0;
 	int r = 0;
 
@@ -240,8 +259,10 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 		answered[engine] = container.known;
 		if (container.known)
 			title = nb_engine_title((enum nb_engine)engine);
-		else if (!silent[0] || resolver->run->engines[engine].known)
+		else if (!silent[0] || !container.absent || resolver->run->engines[engine].known) {
 			memcpy(silent, container.why, sizeof(silent));
+			traced = !container.absent || resolver->run->engines[engine].known;
+		}
 		nb_engine_container_clear(&container);
 	}
 	if (r < 0 || found)
@@ -249,8 +270,8 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 	if (silent[0])
 		r = resolve_silent_container(resolver, network, answered);
 	if (title && resolution->count == 0) {
-		snprintf(resolution->why, sizeof(resolution->why), "%s has no container %s", title,
-			 network->name);
+		r = r < 0 ? r
+			  : word_no_container(resolver, network->name, title, traced ? silent : "");
 	} else {
 		nb_warn(&resolver->run->warnings, "%s", silent);
 		memcpy(resolution->why, silent, sizeof(silent));
@@ -343,15 +364,12 @@ int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, con
 	if (!link || external)
 		return 0;
 	if (!nb_link_is_private(links, link, why, sizeof(why)))
-		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "external",
-				    "%s; --allow-external (\"external\": true) if that is meant",
-				    why);
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "external", "%s", why);
 	r = nb_route_is_default(run->nl, link->index, &run->error);
 	if (r > 0)
 		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "external",
 				    "the default route goes through %s, so others than containers "
-				    "could reach the mapping; --allow-external (\"external\": "
-				    "true) if that is meant",
+				    "could reach the mapping",
 				    bridge);
 	return r;
 }

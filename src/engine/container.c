@@ -70,7 +70,7 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 	} else if (r == -ENOSYS) {
 		ret->known = true;
 	} else {
-		ret->absent = r == -ENOENT || r == -EHOSTDOWN;
+		ret->absent = r == -ENOENT;
 	}
 	cJSON_Delete(json);
 	return r == -ENOMEM ? r : 0;
@@ -116,6 +116,15 @@ static bool publishes(const cJSON *container, const char *protocol, uint16_t por
 	return false;
 }
 
+/* The first name of a container of a list; Docker has "/web". */
+static const char *name_of(const cJSON *container)
+{
+	const cJSON *names = cJSON_GetObjectItemCaseSensitive(container, "Names");
+	const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(names, 0));
+
+	return name && name[0] == '/' ? name + 1 : name;
+}
+
 int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_places *places,
 			     uint8_t protocol, uint16_t port, char *ret_name)
 {
@@ -130,17 +139,48 @@ int nb_engine_find_publisher(enum nb_engine engine, const struct nb_engine_place
 	ret_name[0] = '\0';
 	cJSON_ArrayForEach(container, list)
 	{
-		const cJSON *names = cJSON_GetObjectItemCaseSensitive(container, "Names");
-		const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(names, 0));
+		const char *name = name_of(container);
 
 		if (!name || !publishes(container, nb_protocol_name(protocol), port))
 			continue;
-		/* Docker has "/web" */
-		nb_copy_line(ret_name, NB_NETWORK_NAME_SIZE, name[0] == '/' ? name + 1 : name);
+		nb_copy_line(ret_name, NB_NETWORK_NAME_SIZE, name);
 		break;
 	}
 	cJSON_Delete(list);
 	return r == -ENOMEM ? r : 0;
+}
+
+int nb_engine_find_nearest(enum nb_engine engine, const struct nb_engine_places *places,
+			   const char *name, char *ret_name)
+{
+	char why[NB_ENGINE_WHY];
+	cJSON *list = NULL;
+	const cJSON *container;
+	const char **names;
+	size_t count = 0, nearest;
+	int r = nb_engine_get(engine, places,
+			      engine == NB_ENGINE_PODMAN ? "/v4.0.0/libpod/containers/json?all=true"
+							 : "/containers/json?all=true",
+			      &list, why);
+
+	ret_name[0] = '\0';
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	names = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*names));
+	cJSON_ArrayForEach(container, list)
+	{
+		const char *one = names ? name_of(container) : NULL;
+
+		if (one)
+			names[count++] = one;
+	}
+	nearest = names ? nb_nearest(name, names, count) : SIZE_MAX;
+	if (nearest != SIZE_MAX)
+		nb_copy_line(ret_name, NB_NETWORK_NAME_SIZE, names[nearest]);
+	r = names ? 0 : -ENOMEM;
+	free(names);
+	cJSON_Delete(list);
+	return r;
 }
 
 /* "172.18.0.2/16": as Docker has it, and Podman for those who speak to it like to Docker. */

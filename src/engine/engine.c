@@ -90,6 +90,16 @@ static int fail(char *why, int number, const char *format, ...)
 	return number;
 }
 
+const char *nb_engine_beyond(const char *socket)
+{
+	if (strstr(socket, "/.docker/"))
+		return "Docker Desktop keeps its containers in a virtual machine, which has no "
+		       "bridge here; its host.docker.internal reaches 127.0.0.1 without a mapping";
+	return "a rootless engine's bridges are in a network namespace of its own, which this "
+	       "host's rules do not reach; use an engine of root, or pasta's or slirp4netns' own "
+	       "way to the host's loopback";
+}
+
 /* Clauses of the transport, and the cure that belongs to each. */
 static int word_transport(char *ret, enum nb_engine engine, int number, const char *socket,
 			  const char *why)
@@ -98,17 +108,7 @@ static int word_transport(char *ret, enum nb_engine engine, int number, const ch
 
 	switch (number) {
 	case -EPERM:
-		if (strstr(socket, "/.docker/"))
-			return fail(ret, number,
-				    "%s %s: Docker Desktop keeps its containers in a virtual "
-				    "machine, which has no bridge here; its host.docker.internal "
-				    "reaches 127.0.0.1 without a mapping",
-				    title, why);
-		return fail(ret, number,
-			    "%s %s: a rootless engine's bridges are in a network namespace of its "
-			    "own, which this host's rules do not reach; use an engine of root, or "
-			    "pasta's or slirp4netns' own way to the host's loopback",
-			    title, why);
+		return fail(ret, number, "%s %s: %s", title, why, nb_engine_beyond(socket));
 	case -EACCES:
 		return fail(ret, number, "%s %s: sudo nat-bridge", title, why);
 	case -ENOENT:
@@ -235,7 +235,7 @@ int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
 	if (r == -ENOMEM)
 		return r;
 	ret->known = r == 0;
-	ret->absent = r == -ENOENT || r == -EHOSTDOWN;
+	ret->absent = r == -ENOENT;
 	if (ret->count)
 		qsort(ret->networks, ret->count, sizeof(*ret->networks), compare);
 	return 0;

@@ -39,6 +39,9 @@ int nb_engine_append(struct nb_engine_answer *answer, const char *name, const ch
 const char *nb_engine_text(const cJSON *object, const char *key);
 bool nb_engine_is_true(const cJSON *object, const char *key);
 
+/* What is to be said of an engine of another user at @socket: Docker Desktop's, or a rootless one. */
+const char *nb_engine_beyond(const char *socket);
+
 /* What to do when a network of this driver is no bridge of this host; NULL for "bridge". */
 const char *nb_engine_instead(const char *driver);
 

@@ -298,15 +298,21 @@ static int read_guards(struct nb_run *run, struct addition *addition)
 	return r;
 }
 
-/* Those of the command line, and those that the rule files have for these ports already. */
+/*
+ * Those of the command line, and those that the rule files have for these ports already: unless
+ * --replace says that these are to go, where any are named at all. --except "" is none of them.
+ */
 static int collect_exceptions(struct nb_run *run, struct addition *addition)
 {
+	const struct nb_word_list *words = &run->options.except;
 	struct nb_mapping *pattern = &addition->pattern;
+	bool exact = run->options.replace && words->count;
 	int r = 0;
 
 	pattern->network = addition->network;
-	for (size_t i = 0; r == 0 && i < run->options.except.count; i++)
-		r = nb_mapping_except(pattern, run->options.except.items[i], &run->error);
+	for (size_t i = 0; r == 0 && i < words->count; i++)
+		if (!exact || words->items[i][0])
+			r = nb_mapping_except(pattern, words->items[i], &run->error);
 	if (r == 0)
 		r = nb_mapping_check_except(pattern, &run->error);
 	for (size_t i = 0; r == 0 && i < addition->spec_count; i++) {
@@ -314,7 +320,7 @@ static int collect_exceptions(struct nb_run *run, struct addition *addition)
 		const struct nb_mapping *have = nb_rules_find(&run->rules, &addition->network,
 							      spec->protocol, spec->port);
 
-		r = have ? nb_mapping_except_likewise(pattern, have) : 0;
+		r = have && !exact ? nb_mapping_except_likewise(pattern, have) : 0;
 	}
 	for (size_t i = 0; r == 0 && i < addition->spec_count; i++) {
 		const struct nb_port_spec *spec = &addition->specs[i];

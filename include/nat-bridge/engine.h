@@ -38,6 +38,8 @@ struct nb_engine_places {
 	const char *docker;	     /* path of the socket */
 	const char *podman;	     /* likewise */
 	const char *podman_networks; /* directory of Podman's network files */
+	const char *home;	     /* of who calls, to find an engine of their own */
+	bool wake; /* Podman's service may be started by the question, as it is by its own client */
 };
 
 /* "Docker", "Podman": as a person writes it. */
@@ -45,7 +47,8 @@ const char *nb_engine_title(enum nb_engine engine);
 
 /*
  * Which networks has @engine (NB_ENGINE_DOCKER or NB_ENGINE_PODMAN)? One that
- * does not answer in NB_ENGINE_WAIT_MS is no failure: @ret says so. -ENOMEM is
+ * does not answer in NB_ENGINE_WAIT_MS is no failure: @ret says so. One that systemd would start
+ * because it is asked is not asked. -ENOMEM is
  * the only one. @ret is zeroed first; free with nb_engine_answer_clear().
  */
 int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
@@ -66,11 +69,18 @@ struct nb_engine_container {
 
 /*
  * Which networks has the container @name? As nb_engine_ask(). Podman is asked over its socket
- * alone: no file of a fixed form says it. Free with nb_engine_container_clear().
+ * alone: no file of a fixed form says it, and unless @places->wake it has to run. Free with nb_engine_container_clear().
  */
 int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places *places,
 			    const char *name, struct nb_engine_container *ret);
 void nb_engine_container_clear(struct nb_engine_container *container);
+
+/*
+ * The container whose name is nearest to @name: to @ret_name (NB_NETWORK_NAME_SIZE bytes), "" if
+ * none is near, or if the engine does not answer. As nb_engine_ask_container(). -ENOMEM.
+ */
+int nb_engine_find_nearest(enum nb_engine engine, const struct nb_engine_places *places,
+			   const char *name, char *ret_name);
 
 /* A port of the host that a running container publishes, on other addresses than 127.0.0.0/8 too. */
 struct nb_engine_published {
@@ -115,7 +125,8 @@ void nb_engine_endpoints_clear(struct nb_engine_endpoints *endpoints);
 /*
  * A descriptor that becomes readable when networks of @engine change, or containers join and
  * leave them; what is read from it means nothing more, and its end is that of the engine.
- * -errno: the engine does not answer, or (-EOPNOTSUPP) does not tell.
+ * -errno: the engine does not answer, is about to start (-EAGAIN), or does not tell
+ * (-EOPNOTSUPP).
  */
 int nb_engine_listen(enum nb_engine engine, const struct nb_engine_places *places);
 

@@ -298,15 +298,21 @@ static int read_guards(struct nb_run *run, struct addition *addition)
 	return r;
 }
 
-/* Those of the command line, and those that the rule files have for these ports already. */
+/*
+ * Those of the command line, and those that the rule files have for these ports already: unless
+ * --replace says that these are to go, where any are named at all. --except "" is none of them.
+ */
 static int collect_exceptions(struct nb_run *run, struct addition *addition)
 {
+	const struct nb_word_list *words = &run->options.except;
 	struct nb_mapping *pattern = &addition->pattern;
+	bool exact = run->options.replace && words->count;
 	int r = 0;
 
 	pattern->network = addition->network;
-	for (size_t i = 0; r == 0 && i < run->options.except.count; i++)
-		r = nb_mapping_except(pattern, run->options.except.items[i], &run->error);
+	for (size_t i = 0; r == 0 && i < words->count; i++)
+		if (!exact || words->items[i][0])
+			r = nb_mapping_except(pattern, words->items[i], &run->error);
 	if (r == 0)
 		r = nb_mapping_check_except(pattern, &run->error);
 	for (size_t i = 0; r == 0 && i < addition->spec_count; i++) {
@@ -314,7 +320,7 @@ static int collect_exceptions(struct nb_run *run, struct addition *addition)
 		const struct nb_mapping *have = nb_rules_find(&run->rules, &addition->network,
 							      spec->protocol, spec->port);
 
-		r = have ? nb_mapping_except_likewise(pattern, have) : 0;
+		r = have && !exact ? nb_mapping_except_likewise(pattern, have) : 0;
 	}
 	for (size_t i = 0; r == 0 && i < addition->spec_count; i++) {
 		const struct nb_port_spec *spec = &addition->specs[i];
@@ -365,9 +371,14 @@ static int resolve(struct nb_run *run, struct addition *addition, struct nb_link
 	bridges = addition->bridges = nb_resolve(&addition->resolver, &addition->pattern);
 	if (!bridges)
 		return nb_out_of_memory(run);
-	for (size_t i = 0; r == 0 && i < bridges->count; i++)
-		if (bridges->items[i].present)
-			r = nb_resolve_allowed(run, links, bridges->items[i].bridge, external);
+	for (size_t i = 0; r == 0 && i < bridges->count; i++) {
+		const char *bridge = bridges->items[i].bridge;
+
+		r = bridges->items[i].present ? nb_resolve_allowed(run, links, bridge, external)
+					      : 0;
+		if (r < 0)
+			nb_word_external(run, &addition->network, bridge);
+	}
 	if (r < 0 || bridges->present)
 		return r;
 	if (bridges->hopeless)
@@ -518,7 +529,7 @@ static int carry_out(struct nb_run *run, struct addition *addition, struct nb_re
 		nb_warn(&run->warnings, "interface %s vanished: the mapping is pending",
 			outcome.vanished);
 	report->changed = outcome.changed || files > 0;
-	nb_advise(run, &addition->network, &addition->mappings);
+	nb_advise(run, &addition->mappings);
 	nb_advise_firewalls(run, &addition->keys, addition->resolver.links);
 	return fill_report(run, addition, report);
 }

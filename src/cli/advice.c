@@ -50,24 +50,55 @@ static void advise_unserved(struct nb_run *run, const struct nb_mapping *mapping
 			target, protocol);
 }
 
-static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
-			  const struct nb_listener_list *list)
+/* A container that publishes this port of the host, and its engine knows of; else false. */
+static bool find_publisher(struct nb_run *run, uint8_t protocol, uint16_t port,
+			   const char **ret_name)
 {
-	bool served = false, open = false;
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++)
+		if (nb_ask_publisher(run, (enum nb_engine)engine, protocol, port, ret_name) == 0 &&
+		    *ret_name)
+			return true;
+	return false;
+}
 
-	for (size_t i = 0; i < list->count; i++) {
-		if (!nb_listener_serves(&list->items[i], mapping->target.address))
-			continue;
-		served = true;
-		open |= list->items[i].any;
-	}
-	if (!served)
-		advise_unserved(run, mapping, list);
-	else if (open)
+static bool is_open(const struct nb_mapping *mapping, const struct nb_listener_list *list)
+{
+	for (size_t i = 0; i < list->count; i++)
+		if (list->items[i].any &&
+		    nb_listener_serves(&list->items[i], mapping->target.address))
+			return true;
+	return false;
+}
+
+/* The service is reachable without the mapping: is it one of the host, or a container's? */
+static void advise_open(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	const char *protocol = nb_protocol_name(mapping->protocol);
+	const char *name;
+
+	if (find_publisher(run, mapping->protocol, mapping->target.port, &name))
+		nb_warn(&run->warnings,
+			"port %u/%s of this host is what container %s publishes, on every address: "
+			"it is reachable without a mapping, too",
+			mapping->target.port, protocol, name);
+	else
 		nb_warn(&run->warnings,
 			"the service on port %u/%s listens on every address: it is reachable "
 			"without a mapping, too",
-			mapping->target.port, nb_protocol_name(mapping->protocol));
+			mapping->target.port, protocol);
+}
+
+static void advise_target(struct nb_run *run, const struct nb_mapping *mapping,
+			  const struct nb_listener_list *list)
+{
+	bool served = false;
+
+	for (size_t i = 0; i < list->count; i++)
+		served |= nb_listener_serves(&list->items[i], mapping->target.address);
+	if (!served)
+		advise_unserved(run, mapping, list);
+	else if (is_open(mapping, list))
+		advise_open(run, mapping);
 }
 
 /*
@@ -79,18 +110,13 @@ static void advise_published(struct nb_run *run, const struct nb_mapping *mappin
 	char network[NB_NETWORK_SIZE], target[NB_TARGET_SIZE];
 	const char *name;
 
-	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
-		if (nb_ask_publisher(run, (enum nb_engine)engine, mapping->protocol, mapping->port,
-				     &name) < 0 ||
-		    !name)
-			continue;
+	if (find_publisher(run, mapping->protocol, mapping->port, &name))
 		nb_warn(&run->warnings,
 			"container %s publishes %u/%s: what %s dials there on this host now goes "
 			"to %s",
 			name, mapping->port, nb_protocol_name(mapping->protocol),
 			nb_network_format(&mapping->network, network),
 			nb_target_format(&mapping->target, target));
-	}
 }
 
 /* The port dialled is taken from whatever else the host has there, for this network. */
@@ -112,7 +138,9 @@ static void advise_shadowed(struct nb_run *run, const struct nb_mapping *mapping
 			nb_target_format(&mapping->target, target));
 		return;
 	}
-	advise_published(run, mapping);
+	/* with the same port as target it has been said */
+	if (mapping->port != mapping->target.port || !is_open(mapping, list))
+		advise_published(run, mapping);
 }
 
 void nb_host_listeners_read(struct nb_run *run, struct nb_host_listeners *ret)
@@ -165,27 +193,53 @@ void nb_advise_host(struct nb_run *run)
 	close(fd);
 }
 
-void nb_advise_network(struct nb_run *run, const struct nb_network *network)
+/* Does the mapping's network stand for this one of an engine? */
+static bool stands_for(const struct nb_mapping *mapping, enum nb_engine engine,
+		       const struct nb_engine_network *one)
 {
-	const struct nb_engine_network *found;
+	const struct nb_network *network = &mapping->network;
+
+	if (network->engine == NB_ENGINE_IFACE)
+		return strcmp(one->bridge, network->name) == 0;
+	if (network->engine != engine)
+		return false;
+	if (!nb_network_is_pattern(network))
+		return strcmp(one->name, network->name) == 0;
+	return one->bridge[0] && nb_network_matches(network, one->name) &&
+	       !nb_mapping_excepts(mapping, one->name);
+}
+
+static void advise_internal(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer = &run->engines[engine];
+
+		for (size_t i = 0; i < answer->count; i++) {
+			const struct nb_engine_network *one = &answer->networks[i];
+
+			if (one->internal && stands_for(mapping, (enum nb_engine)engine, one))
+				nb_warn(&run->warnings,
+					"%s:%s is internal: its containers have no default route, "
+					"and reach the host at that network's own gateway alone "
+					"(not host.docker.internal)",
+					nb_engine_name((enum nb_engine)engine), one->name);
+		}
+	}
+}
+
+void nb_advise_network(struct nb_run *run, const struct nb_mapping *mapping)
+{
+	const struct nb_network *network = &mapping->network;
 	char name[NB_NETWORK_SIZE];
 
 	if (network->engine == NB_ENGINE_CONTAINER)
 		nb_warn(&run->warnings,
 			"%s stands for its networks: every container on them may use the mapping",
 			nb_network_format(network, name));
-	if (network->engine == NB_ENGINE_IFACE || network->engine == NB_ENGINE_CONTAINER)
-		return;
-	found = nb_engine_find(&run->engines[network->engine], network->name);
-	if (found && found->internal)
-		nb_warn(&run->warnings,
-			"%s is internal: its containers have no default route, and reach the host "
-			"at that network's own gateway alone (not host.docker.internal)",
-			nb_network_format(network, name));
+	advise_internal(run, mapping);
 }
 
-void nb_advise(struct nb_run *run, const struct nb_network *network,
-	       const struct nb_mapping_list *mappings)
+void nb_advise(struct nb_run *run, const struct nb_mapping_list *mappings)
 {
 	struct nb_host_listeners host;
 
@@ -193,7 +247,8 @@ void nb_advise(struct nb_run *run, const struct nb_network *network,
 	if (run->options.quiet && !run->options.json)
 		return;
 	nb_advise_host(run);
-	nb_advise_network(run, network);
+	if (mappings->count)
+		nb_advise_network(run, &mappings->items[0]);
 	/* advice alone: without sock_diag there is none */
 	nb_host_listeners_read(run, &host);
 	for (size_t i = 0; i < mappings->count; i++)

@@ -314,6 +314,9 @@ int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret);
 
+/* nb_engine_find_nearest(), of an engine that has answered already. */
+int nb_ask_nearest(struct nb_run *run, enum nb_engine engine, const char *name, char *ret_name);
+
 /*
  * The container that publishes a port of the host, of an engine that has answered already;
  * borrowed from the run. NULL: none. -ENOMEM.
@@ -329,7 +332,7 @@ struct nb_resolved {
 
 /* What a stored network means now. */
 struct nb_resolution {
-	struct nb_resolved *items; /* none: it is not known, or has no bridge on this host */
+	struct nb_resolved *items; /* sorted; none: it is not known, or has no bridge here */
 	size_t count;
 	size_t present;		 /* how many of them exist */
 	char why[NB_ENGINE_WHY]; /* none is present: a clause that says why */
@@ -361,9 +364,13 @@ const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 void nb_resolver_clear(struct nb_resolver *resolver);
 bool nb_resolution_has(const struct nb_resolution *resolution, const char *bridge);
 
-/* May this bridge carry the mapping? Fills run->error (status FAILED) if not. */
+/*
+ * May this bridge carry the mapping? Fills run->error (status FAILED) if not; its cure depends
+ * on the network, and is put behind it by nb_word_external().
+ */
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,
 		       bool external);
+void nb_word_external(struct nb_run *run, const struct nb_network *network, const char *bridge);
 /* Is NETWORK well formed? What it means is a later question. */
 int nb_resolve_check_word(struct nb_run *run, const char *word);
 /* NETWORK as it stands on the command line of `add`. */
@@ -415,9 +422,8 @@ int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inv
 int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
 			     const char *word);
 
-/* Warn of what will bite a container that uses these mappings; changes nothing. */
-void nb_advise(struct nb_run *run, const struct nb_network *network,
-	       const struct nb_mapping_list *mappings);
+/* Warn of what will bite a container that uses these mappings, of one network; changes nothing. */
+void nb_advise(struct nb_run *run, const struct nb_mapping_list *mappings);
 
 /* Who listens on this host, on whatever port. */
 struct nb_host_listeners {
@@ -433,7 +439,7 @@ void nb_host_listeners_clear(struct nb_host_listeners *host);
 
 /* The parts of nb_advise(): of the host, of a network, of a mapping. */
 void nb_advise_host(struct nb_run *run);
-void nb_advise_network(struct nb_run *run, const struct nb_network *network);
+void nb_advise_network(struct nb_run *run, const struct nb_mapping *mapping);
 void nb_advise_mapping(struct nb_run *run, const struct nb_host_listeners *host,
 		       const struct nb_mapping *mapping);
 

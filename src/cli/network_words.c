@@ -170,6 +170,31 @@ static int hint_at_engine(struct nb_run *run, const char *bridge)
 	return 0;
 }
 
+void nb_word_external(struct nb_run *run, const struct nb_network *network, const char *bridge)
+{
+	char reason[sizeof(run->error.message)], pattern[NB_NETWORK_SIZE];
+	const struct nb_engine_answer *answer = &run->engines[network->engine];
+	const char *name = NULL;
+
+	if (strcmp(run->error.code, "external") != 0)
+		return;
+	for (size_t i = 0; nb_network_is_pattern(network) && i < answer->count; i++)
+		if (strcmp(answer->networks[i].bridge, bridge) == 0 &&
+		    nb_network_matches(network, answer->networks[i].name))
+			name = answer->networks[i].name;
+	memcpy(reason, run->error.message, sizeof(reason));
+	if (name)
+		nb_error_set(
+			&run->error, NB_STATUS_FAILED, EPERM, "external",
+			"%s matches %s, but %s; --except %s (\"except\": [\"%s:%s\"]) leaves it "
+			"out",
+			nb_network_format(network, pattern), name, reason, name,
+			nb_engine_name(network->engine), name);
+	else
+		nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "external",
+			     "%s; --allow-external (\"external\": true) if that is meant", reason);
+}
+
 int nb_resolve_word(struct nb_run *run, const char *word, const struct nb_link_list *links,
 		    struct nb_network *ret)
 {
@@ -178,8 +203,15 @@ int nb_resolve_word(struct nb_run *run, const char *word, const struct nb_link_l
 	size_t count = 0;
 	int r = 0;
 
-	if (nb_network_is_qualified(word))
-		return nb_network_parse(word, ret, &run->error);
+	if (nb_network_is_qualified(word)) {
+		const struct nb_link *link;
+
+		r = nb_network_parse(word, ret, &run->error);
+		link = r == 0 && ret->engine == NB_ENGINE_IFACE ? nb_link_find(links, ret->name)
+								: NULL;
+		return link && strcmp(link->kind, "bridge") == 0 ? hint_at_engine(run, ret->name)
+								 : r;
+	}
 	for (int engine = 0; r == 0 && engine < NB_ENGINE_COUNT; engine++)
 		r = look_up(run, word, (enum nb_engine)engine, links, found, &count);
 	if (r < 0)

@@ -180,8 +180,10 @@ static void set_flag(struct nb_run *run, const struct option_row *row)
 static int append_word(struct nb_run *run, const struct option_row *row, struct nb_word_list *list,
 		       const char *value)
 {
-	if (!*value)
-		return usage(run, "--%s needs an argument", row->name);
+	/* an empty one says: none */
+	if (!*value && !run->options.replace)
+		return usage(run, "--%s needs an argument, or --replace in front of an empty one",
+			     row->name);
 	if (list->count == NB_WORDS_MAX)
 		return usage(run, "--%s is given more than %d times", row->name, NB_WORDS_MAX);
 	list->items[list->count++] = value;

@@ -7,165 +7,45 @@
 #include "cli.h"
 #include "nat-bridge/route.h"
 
-/* Where an engine is: its own variable (root's, or set on purpose), the configuration, or as usual. */
-static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engine_places *places,
-		       struct nb_engine_answer *answer)
-{
-	const char *variable = engine == NB_ENGINE_DOCKER ? "DOCKER_HOST" : "CONTAINER_HOST";
-	const char *address = getenv(variable), *path = NULL;
-	char why[256];
-
-	*places = (struct nb_engine_places){
-		.docker = run->config.docker,
-		.podman = run->config.podman,
-		.podman_networks = run->config.podman_networks,
-	};
-	if (!address || !*address)
-		return 0;
-	if (nb_engine_socket_parse(address, &path, why, sizeof(why)) < 0) {
-		snprintf(answer->why, sizeof(answer->why), "%s: %s", variable, why);
-		return -EINVAL;
-	}
-	if (engine == NB_ENGINE_DOCKER)
-		places->docker = path;
-	else
-		places->podman = path;
-	return 0;
-}
-
-int nb_listen_engine(struct nb_run *run, enum nb_engine engine)
-{
-	struct nb_engine_answer ignored = { 0 };
-	struct nb_engine_places places;
-	int r = find_places(run, engine, &places, &ignored);
-
-	return r < 0 ? r : nb_engine_listen(engine, &places);
-}
-
-const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine)
-{
-	struct nb_engine_answer *answer = &run->engines[engine];
-	struct nb_engine_places places;
-
-	if (run->asked[engine])
-		return answer;
-	if (find_places(run, engine, &places, answer) == 0 &&
-	    nb_engine_ask(engine, &places, answer) < 0) {
-		nb_engine_answer_clear(answer);
-		return NULL;
-	}
-	run->asked[engine] = true;
-	return answer;
-}
-
-void nb_forget_engines(struct nb_run *run)
-{
-	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
-		if (run->asked[engine])
-			nb_engine_answer_clear(&run->engines[engine]);
-		nb_engine_published_list_clear(&run->published[engine]);
-		run->asked[engine] = run->asked_published[engine] = false;
-	}
-}
-
-/* May @bridge be one that @engine has made? To ask may start an engine that sleeps. */
-static bool looks_like(const char *bridge, enum nb_engine engine)
-{
-	if (engine == NB_ENGINE_DOCKER)
-		return strncmp(bridge, "br-", 3) == 0 || strncmp(bridge, "docker", 6) == 0;
-	return strncmp(bridge, "podman", 6) == 0 || strncmp(bridge, "cni-", 4) == 0;
-}
-
-bool nb_ask_bridge(struct nb_run *run, const char *bridge, bool any_name, struct nb_network *ret)
-{
-	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
-		const struct nb_engine_answer *answer;
-
-		if (!any_name && !looks_like(bridge, engine))
-			continue;
-		answer = nb_ask_engine(run, engine);
-		for (size_t i = 0; answer && i < answer->count; i++) {
-			if (strcmp(answer->networks[i].bridge, bridge) != 0)
-				continue;
-			ret->engine = engine;
-			strcpy(ret->name, answer->networks[i].name);
-			return true;
-		}
-	}
-	return false;
-}
-
-int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
-		     struct nb_engine_endpoints *ret)
-{
-	struct nb_engine_answer ignored;
-	struct nb_engine_places places;
-
-	memset(ret, 0, sizeof(*ret));
-	if (find_places(run, engine, &places, &ignored) < 0)
-		return 0;
-	return nb_engine_ask_endpoints(engine, &places, network, ret);
-}
-
-int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
-		     struct nb_engine_container *ret)
-{
-	const struct nb_engine_answer *networks = nb_ask_engine(run, engine);
-	struct nb_engine_places places;
-	struct nb_engine_answer ignored;
-
-	memset(ret, 0, sizeof(*ret));
-	if (!networks)
-		return -ENOMEM;
-	if (!networks->known) {
-		ret->absent = networks->absent;
-		memcpy(ret->why, networks->why, sizeof(ret->why));
-		return 0;
-	}
-	find_places(run, engine, &places, &ignored);
-	return nb_engine_ask_container(engine, &places, name, ret);
-}
-
-int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
-		     const char **ret_name)
-{
-	struct nb_engine_published_list *list = &run->published[engine];
-	struct nb_engine_places places;
-	struct nb_engine_answer ignored;
-
-	*ret_name = NULL;
-	/* advice is not worth waiting for an engine that is not needed */
-	if (!run->asked[engine] || !run->engines[engine].known)
-		return 0;
-	if (!run->asked_published[engine]) {
-		find_places(run, engine, &places, &ignored);
-		if (nb_engine_ask_published(engine, &places, list) < 0)
-			return -ENOMEM;
-		run->asked_published[engine] = true;
-	}
-	for (size_t i = 0; i < list->count && !*ret_name; i++)
-		if (list->items[i].protocol == protocol && list->items[i].port == port)
-			*ret_name = list->items[i].container;
-	return 0;
-}
-
 static int add_resolved(struct nb_resolver *resolver, const char *bridge)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
 	struct nb_resolved *grown;
 	size_t i = resolution->count;
 
-	if (nb_resolution_has(resolution, bridge))
-		return 0;
 	grown = realloc(resolution->items, (resolution->count + 1) * sizeof(*grown));
 	if (!grown)
 		return -ENOMEM;
 	resolution->items = grown;
 	strcpy(grown[i].bridge, bridge);
 	grown[i].present = nb_link_find(resolver->links, bridge) != NULL;
-	resolution->present += grown[i].present;
 	resolution->count++;
 	return 0;
+}
+
+static int compare_resolved(const void *a, const void *b)
+{
+	const struct nb_resolved *left = a, *right = b;
+
+	return strcmp(left->bridge, right->bridge);
+}
+
+/* Each bridge once, in the order of names: networks may be very many, and share bridges. */
+static void tidy(struct nb_resolution *resolution)
+{
+	struct nb_resolved *items = resolution->items;
+	size_t kept = 0;
+
+	if (resolution->count)
+		qsort(items, resolution->count, sizeof(*items), compare_resolved);
+	resolution->present = 0;
+	for (size_t i = 0; i < resolution->count; i++) {
+		if (kept && strcmp(items[kept - 1].bridge, items[i].bridge) == 0)
+			continue;
+		items[kept] = items[i];
+		resolution->present += items[kept++].present;
+	}
+	resolution->count = kept;
 }
 
 /* The engine is silent: where the guards say that the network is, it stays. */
@@ -302,7 +182,7 @@ static int refuse_twice(struct nb_resolver *resolver, const char *name)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
 
-	resolution->count = resolution->present = 0;
+	resolution->count = 0;
 	resolution->hopeless = true;
 	snprintf(resolution->why, sizeof(resolution->why),
 		 "Docker and Podman have a container %s each: map their networks by name", name);
@@ -330,14 +210,28 @@ static int resolve_silent_container(struct nb_resolver *resolver, const struct n
 	int r = resolve_by_guards(resolver, network);
 	size_t kept = 0;
 
-	resolution->present = 0;
-	for (size_t i = 0; i < resolution->count; i++) {
-		if (is_settled(resolver, answered, resolution->items[i].bridge))
-			continue;
-		resolution->items[kept] = resolution->items[i];
-		resolution->present += resolution->items[kept++].present;
-	}
+	for (size_t i = 0; i < resolution->count; i++)
+		if (!is_settled(resolver, answered, resolution->items[i].bridge))
+			resolution->items[kept++] = resolution->items[i];
 	resolution->count = kept;
+	return r;
+}
+
+/* No engine that answers has it: perhaps it is a slip, or the other one's. */
+static int word_no_container(struct nb_resolver *resolver, const char *name, const char *title,
+			     const char *silent)
+{
+	struct nb_run *run = resolver->run;
+	struct nb_resolution *resolution = &resolver->resolution;
+	char nearest[NB_NETWORK_NAME_SIZE] = "";
+	int r = 0;
+
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT && !nearest[0]; engine++)
+		if (r == 0 && run->command->run == nb_command_add)
+			r = nb_ask_nearest(run, (enum nb_engine)engine, name, nearest);
+	snprintf(resolution->why, sizeof(resolution->why),
+		 "%s has no container %.80s%s%.80s%s%.180s", title, name,
+		 nearest[0] ? "; there is " : "", nearest, silent[0] ? "; " : "", silent);
 	return r;
 }
 
@@ -348,6 +242,7 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 	bool answered[NB_ENGINE_COUNT] = { false };
 	char silent[NB_ENGINE_WHY] = "";
 	const char *title = NULL;
+	bool traced = false; /* the silent one is here */
 	size_t found = 0;
 	int r = 0;
 
@@ -364,8 +259,10 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 		answered[engine] = container.known;
 		if (container.known)
 			title = nb_engine_title((enum nb_engine)engine);
-		else if (!silent[0] || resolver->run->engines[engine].known)
+		else if (!silent[0] || !container.absent || resolver->run->engines[engine].known) {
 			memcpy(silent, container.why, sizeof(silent));
+			traced = !container.absent || resolver->run->engines[engine].known;
+		}
 		nb_engine_container_clear(&container);
 	}
 	if (r < 0 || found)
@@ -373,8 +270,8 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 	if (silent[0])
 		r = resolve_silent_container(resolver, network, answered);
 	if (title && resolution->count == 0) {
-		snprintf(resolution->why, sizeof(resolution->why), "%s has no container %s", title,
-			 network->name);
+		r = r < 0 ? r
+			  : word_no_container(resolver, network->name, title, traced ? silent : "");
 	} else {
 		nb_warn(&resolver->run->warnings, "%s", silent);
 		memcpy(resolution->why, silent, sizeof(silent));
@@ -429,6 +326,7 @@ const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 		forget(resolver);
 		return NULL;
 	}
+	tidy(resolution);
 	if (resolution->present)
 		resolution->why[0] = '\0';
 	resolver->valid = true;
@@ -442,10 +340,12 @@ void nb_resolver_clear(struct nb_resolver *resolver)
 
 bool nb_resolution_has(const struct nb_resolution *resolution, const char *bridge)
 {
-	for (size_t i = 0; i < resolution->count; i++)
-		if (strcmp(resolution->items[i].bridge, bridge) == 0)
-			return true;
-	return false;
+	struct nb_resolved key = { .present = false };
+
+	if (!resolution->count || strlen(bridge) >= sizeof(key.bridge))
+		return false;
+	strcpy(key.bridge, bridge);
+	return bsearch(&key, resolution->items, resolution->count, sizeof(key), compare_resolved);
 }
 
 int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, const char *bridge,
@@ -464,15 +364,12 @@ int nb_resolve_allowed(struct nb_run *run, const struct nb_link_list *links, con
 	if (!link || external)
 		return 0;
 	if (!nb_link_is_private(links, link, why, sizeof(why)))
-		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "external",
-				    "%s; --allow-external (\"external\": true) if that is meant",
-				    why);
+		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "external", "%s", why);
 	r = nb_route_is_default(run->nl, link->index, &run->error);
 	if (r > 0)
 		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "external",
 				    "the default route goes through %s, so others than containers "
-				    "could reach the mapping; --allow-external (\"external\": "
-				    "true) if that is meant",
+				    "could reach the mapping",
 				    bridge);
 	return r;
 }

@@ -287,15 +287,13 @@ static void advise(struct nb_run *run, const struct nb_picture *picture)
 	const struct nb_network *last = NULL;
 
 	nb_advise_host(run);
-	for (size_t i = 0; i < picture->network_count; i++) {
-		const struct nb_status_network *network = &picture->networks[i];
-
-		if (network->link && (!last || nb_network_compare(last, network->network)))
-			nb_advise_network(run, last = network->network);
-	}
 	for (size_t i = 0; i < picture->mapping_count; i++) {
 		const struct nb_stored *stored = &picture->view.inventory.items[i];
 
+		if (stored->link && (!last || nb_network_compare(last, &stored->mapping.network))) {
+			last = &stored->mapping.network;
+			nb_advise_network(run, &stored->mapping);
+		}
 		if (stored->link && nb_mapping_is_in_force(&stored->mapping))
 			nb_advise_mapping(run, &picture->listeners, &stored->mapping);
 	}

@@ -76,7 +76,7 @@ struct verdict {
 };
 
 static int judge(struct nb_run *run, const struct nb_state *state, const char *bridge,
-		 bool external, struct verdict *last)
+		 const struct nb_network *network, bool external, struct verdict *last)
 {
 	if (strcmp(last->bridge, bridge) != 0 || last->external != external) {
 		strcpy(last->bridge, bridge);
@@ -84,8 +84,10 @@ static int judge(struct nb_run *run, const struct nb_state *state, const char *b
 		last->result = nb_resolve_allowed(run, &state->links, bridge, external);
 		last->error = run->error;
 	}
-	if (last->result < 0)
+	if (last->result < 0) {
 		run->error = last->error;
+		nb_word_external(run, network, bridge);
+	}
 	return last->result;
 }
 
@@ -120,7 +122,8 @@ struct builder {
 static int add_live(struct builder *builder, const struct nb_mapping *mapping, const char *bridge,
 		    struct nb_row *row)
 {
-	int r = judge(builder->run, builder->state, bridge, mapping->external, &builder->last);
+	int r = judge(builder->run, builder->state, bridge, &mapping->network, mapping->external,
+		      &builder->last);
 
 	if (r < 0) {
 		r = nb_wanted_refuse(builder->run, builder->wanted, mapping);
@@ -330,7 +333,8 @@ static int add_runtime(struct nb_run *run, const struct nb_state *state,
 				r = -ENOMEM;
 			continue;
 		}
-		if (judge(run, state, element->bridge, mapping.external, &last) < 0) {
+		if (judge(run, state, element->bridge, &mapping.network, mapping.external, &last) <
+		    0) {
 			mapping.runtime = true;
 			r = nb_wanted_refuse(run, wanted, &mapping);
 			if (r < 0) {

@@ -431,8 +431,10 @@ static void listen_docker(struct watch *w)
 	if (w->docker >= 0 || !w->last.docker)
 		return;
 	w->docker = nb_listen_engine(w->run, NB_ENGINE_DOCKER);
-	if (w->docker >= 0) {
+	/* it is about to answer: nothing else may tell when it does */
+	if (w->docker >= 0 || w->docker == -EAGAIN)
 		w->reconnects = 0;
+	if (w->docker >= 0) {
 		/* what happened before it could be heard */
 		want_look(w, REASON_ENGINE);
 	} else if (w->reconnects < RECONNECTS) {

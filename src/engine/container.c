@@ -59,8 +59,6 @@ static int read_container(const cJSON *json, struct nb_engine_container *ret)
 int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places *places,
 			    const char *name, struct nb_engine_container *ret)
 {
-	const char *socket = engine == NB_ENGINE_PODMAN ? nb_podman_socket(places)
-							: nb_docker_socket(places);
 	char target[NB_NETWORK_NAME_SIZE + 64];
 	cJSON *json = NULL;
 	int r;
@@ -69,7 +67,7 @@ int nb_engine_ask_container(enum nb_engine engine, const struct nb_engine_places
 	/* the name holds nothing that a path would have to escape */
 	snprintf(target, sizeof(target), "%s/containers/%s/json",
 		 engine == NB_ENGINE_PODMAN ? "/v4.0.0/libpod" : "", name);
-	r = nb_engine_get(engine, socket, target, &json, ret->why);
+	r = nb_engine_get(engine, places, target, &json, ret->why);
 	if (r == 0) {
 		ret->known = ret->found = true;
 		r = read_container(json, ret);
@@ -105,9 +103,7 @@ static int append_published(struct nb_engine_published_list *list, const char *p
 	list->items = grown;
 	grown += list->count++;
 	*grown = (struct nb_engine_published){ .port = port, .protocol = (uint8_t)number };
-	/* Docker has "/web" */
-	nb_copy_line(grown->container, sizeof(grown->container),
-		     container[0] == '/' ? container + 1 : container);
+	nb_copy_line(grown->container, sizeof(grown->container), container);
 	return 0;
 }
 
@@ -131,6 +127,15 @@ static int read_published(const cJSON *one, const char *container,
 	return r;
 }
 
+/* The first name of a container of a list; Docker has "/web". */
+static const char *name_of(const cJSON *container)
+{
+	const cJSON *names = cJSON_GetObjectItemCaseSensitive(container, "Names");
+	const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(names, 0));
+
+	return name && name[0] == '/' ? name + 1 : name;
+}
+
 int nb_engine_ask_published(enum nb_engine engine, const struct nb_engine_places *places,
 			    struct nb_engine_published_list *ret)
 {
@@ -138,7 +143,7 @@ int nb_engine_ask_published(enum nb_engine engine, const struct nb_engine_places
 	char why[NB_ENGINE_WHY];
 	cJSON *list = NULL;
 	const cJSON *container, *one;
-	int r = nb_engine_get(engine, podman ? nb_podman_socket(places) : nb_docker_socket(places),
+	int r = nb_engine_get(engine, places,
 			      podman ? "/v4.0.0/libpod/containers/json" : "/containers/json", &list,
 			      why);
 	int kept = 0;
@@ -146,8 +151,7 @@ int nb_engine_ask_published(enum nb_engine engine, const struct nb_engine_places
 	memset(ret, 0, sizeof(*ret));
 	cJSON_ArrayForEach(container, list)
 	{
-		const cJSON *names = cJSON_GetObjectItemCaseSensitive(container, "Names");
-		const char *name = cJSON_GetStringValue(cJSON_GetArrayItem(names, 0));
+		const char *name = name_of(container);
 
 		cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(container, "Ports"))
 		{
@@ -163,6 +167,39 @@ void nb_engine_published_list_clear(struct nb_engine_published_list *list)
 {
 	free(list->items);
 	memset(list, 0, sizeof(*list));
+}
+
+int nb_engine_find_nearest(enum nb_engine engine, const struct nb_engine_places *places,
+			   const char *name, char *ret_name)
+{
+	char why[NB_ENGINE_WHY];
+	cJSON *list = NULL;
+	const cJSON *container;
+	const char **names;
+	size_t count = 0, nearest;
+	int r = nb_engine_get(engine, places,
+			      engine == NB_ENGINE_PODMAN ? "/v4.0.0/libpod/containers/json?all=true"
+							 : "/containers/json?all=true",
+			      &list, why);
+
+	ret_name[0] = '\0';
+	if (r < 0)
+		return r == -ENOMEM ? r : 0;
+	names = calloc((size_t)cJSON_GetArraySize(list) + 1, sizeof(*names));
+	cJSON_ArrayForEach(container, list)
+	{
+		const char *one = names ? name_of(container) : NULL;
+
+		if (one)
+			names[count++] = one;
+	}
+	nearest = names ? nb_nearest(name, names, count) : SIZE_MAX;
+	if (nearest != SIZE_MAX)
+		nb_copy_line(ret_name, NB_NETWORK_NAME_SIZE, names[nearest]);
+	r = names ? 0 : -ENOMEM;
+	free(names);
+	cJSON_Delete(list);
+	return r;
 }
 
 /* "172.18.0.2/16": as Docker has it, and Podman for those who speak to it like to Docker. */
@@ -198,8 +235,6 @@ static int append_endpoint(struct nb_engine_endpoints *endpoints, uint32_t addre
 int nb_engine_ask_endpoints(enum nb_engine engine, const struct nb_engine_places *places,
 			    const char *network, struct nb_engine_endpoints *ret)
 {
-	const char *socket = engine == NB_ENGINE_PODMAN ? nb_podman_socket(places)
-							: nb_docker_socket(places);
 	char target[NB_NETWORK_NAME_SIZE + 16], why[NB_ENGINE_WHY];
 	const cJSON *container;
 	cJSON *json = NULL;
@@ -208,7 +243,7 @@ int nb_engine_ask_endpoints(enum nb_engine engine, const struct nb_engine_places
 	memset(ret, 0, sizeof(*ret));
 	/* one who joins is in it as soon as it has its address; in the list of containers later */
 	snprintf(target, sizeof(target), "/networks/%s", network);
-	r = nb_engine_get(engine, socket, target, &json, why);
+	r = nb_engine_get(engine, places, target, &json, why);
 	ret->known = r == 0;
 	cJSON_ArrayForEach(container, cJSON_GetObjectItemCaseSensitive(json, "Containers"))
 	{

@@ -7,6 +7,7 @@
 #include "engine.h"
 
 #include <errno.h>
+#include <glob.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -37,16 +38,49 @@ const char *nb_docker_socket(const struct nb_engine_places *places)
 	return places && places->docker ? places->docker : SOCKET;
 }
 
-int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret)
+/* Root has no Docker here. Has somebody else one, where people are told to put it? */
+static bool find_elsewhere(const char *home, char *ret, size_t size)
 {
-	const char *socket = nb_docker_socket(places);
+	static const char pattern[] = "/run/user/*/docker.sock";
 	struct stat st;
-	int r = nb_engine_get_list(NB_ENGINE_DOCKER, socket, "/networks", append, ret);
+	glob_t found;
+	bool rootless = glob(pattern, GLOB_NOSORT, NULL, &found) == 0 && found.gl_pathc;
 
-	if (r == -ENOENT && strcmp(socket, SOCKET) == 0 && stat(SNAP_SOCKET, &st) == 0)
-		snprintf(ret->why, sizeof(ret->why),
+	if (rootless)
+		snprintf(ret, size, "%s", found.gl_pathv[0]);
+	globfree(&found);
+	if (rootless || !home)
+		return rootless;
+	snprintf(ret, size, "%s/.docker/desktop/docker.sock", home);
+	return stat(ret, &st) == 0;
+}
+
+/* Nobody is at root's socket: what there is instead. Returns an error that says so, or @number. */
+static int word_elsewhere(const struct nb_engine_places *places, int number, char *why)
+{
+	char other[128];
+	struct stat st;
+
+	if (stat(SNAP_SOCKET, &st) == 0)
+		snprintf(why, NB_ENGINE_WHY,
 			 "Docker does not answer at " SOCKET ", but the snap's does at " SNAP_SOCKET
 			 ": write \"docker\": \"unix://" SNAP_SOCKET
 			 "\" into the configuration (/etc/nat-bridge/config.json)");
+	else if (find_elsewhere(places ? places->home : NULL, other, sizeof(other)))
+		snprintf(why, NB_ENGINE_WHY,
+			 "Docker does not answer at " SOCKET ", but another does at %.80s: %s",
+			 other, nb_engine_beyond(other));
+	else
+		return number;
+	return -EREMOTE;
+}
+
+int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret)
+{
+	const char *socket = nb_docker_socket(places);
+	int r = nb_engine_get_list(NB_ENGINE_DOCKER, places, "/networks", append, ret);
+
+	if ((r == -ENOENT || r == -ECONNREFUSED) && strcmp(socket, SOCKET) == 0)
+		r = word_elsewhere(places, r, ret->why);
 	return r;
 }

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "http.h"
+#include "systemd.h"
 
 const char *nb_engine_title(enum nb_engine engine)
 {
@@ -89,6 +90,16 @@ static int fail(char *why, int number, const char *format, ...)
 	return number;
 }
 
+const char *nb_engine_beyond(const char *socket)
+{
+	if (strstr(socket, "/.docker/"))
+		return "Docker Desktop keeps its containers in a virtual machine, which has no "
+		       "bridge here; its host.docker.internal reaches 127.0.0.1 without a mapping";
+	return "a rootless engine's bridges are in a network namespace of its own, which this "
+	       "host's rules do not reach; use an engine of root, or pasta's or slirp4netns' own "
+	       "way to the host's loopback";
+}
+
 /* Clauses of the transport, and the cure that belongs to each. */
 static int word_transport(char *ret, enum nb_engine engine, int number, const char *socket,
 			  const char *why)
@@ -97,17 +108,7 @@ static int word_transport(char *ret, enum nb_engine engine, int number, const ch
 
 	switch (number) {
 	case -EPERM:
-		if (strstr(socket, "/.docker/"))
-			return fail(ret, number,
-				    "%s %s: Docker Desktop keeps its containers in a virtual "
-				    "machine, which has no bridge here; its host.docker.internal "
-				    "reaches 127.0.0.1 without a mapping",
-				    title, why);
-		return fail(ret, number,
-			    "%s %s: a rootless engine's bridges are in a network namespace of its "
-			    "own, which this host's rules do not reach; use an engine of root, or "
-			    "pasta's or slirp4netns' own way to the host's loopback",
-			    title, why);
+		return fail(ret, number, "%s %s: %s", title, why, nb_engine_beyond(socket));
 	case -EACCES:
 		return fail(ret, number, "%s %s: sudo nat-bridge", title, why);
 	case -ENOENT:
@@ -120,20 +121,67 @@ static int word_transport(char *ret, enum nb_engine engine, int number, const ch
 	}
 }
 
-int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
-		  char *ret_why)
+static const char *socket_of(enum nb_engine engine, const struct nb_engine_places *places)
 {
-	const char *title = nb_engine_title(engine);
+	return engine == NB_ENGINE_PODMAN ? nb_podman_socket(places) : nb_docker_socket(places);
+}
+
+/* May the engine be asked, without starting what nobody has started? */
+static int check_service(enum nb_engine engine, const struct nb_engine_places *places,
+			 char *ret_why)
+{
+	bool podman = engine == NB_ENGINE_PODMAN;
+
+	if (podman && places && places->wake)
+		return 0;
+	switch (nb_systemd_service(engine, socket_of(engine, places))) {
+	case NB_SERVICE_STARTING:
+		return fail(ret_why, -EAGAIN, "%s is starting, and does not answer yet",
+			    nb_engine_title(engine));
+	case NB_SERVICE_STOPPED:
+		if (podman)
+			return fail(ret_why, -EHOSTDOWN,
+				    "Podman's service sleeps, and is not woken for this: its "
+				    "containers are looked up by 'nat-bridge add', and while it "
+				    "runs (podman.socket)");
+		return fail(ret_why, -EHOSTDOWN,
+			    "Docker is stopped, and is not started for this: systemctl start "
+			    "docker");
+	default:
+		return 0;
+	}
+}
+
+/* An escape of NUL; a backslash that is escaped itself begins none. */
+static bool has_nul(const char *json, size_t length)
+{
+	const char *end = json + length;
+
+	while ((json = memchr(json, '\\', (size_t)(end - json)))) {
+		if (end - json >= 6 && memcmp(json, "\\u0000", 6) == 0)
+			return true;
+		json += end - json > 1 ? 2 : 1;
+	}
+	return false;
+}
+
+int nb_engine_get(enum nb_engine engine, const struct nb_engine_places *places, const char *target,
+		  cJSON **ret, char *ret_why)
+{
+	const char *title = nb_engine_title(engine), *socket = socket_of(engine, places);
 	struct nb_http_answer http = { 0 };
 	char why[256];
-	int r = nb_http_get(socket, target, NB_ENGINE_WAIT_MS, &http, why, sizeof(why));
+	int r = check_service(engine, places, ret_why);
 
+	if (r < 0)
+		return r;
+	r = nb_http_get(socket, target, NB_ENGINE_WAIT_MS, &http, why, sizeof(why));
 	if (r == -ENOMEM)
 		return r;
 	if (r < 0)
 		return word_transport(ret_why, engine, r, socket, why);
 	/* cJSON would end a text at a NUL, and so make one name of another */
-	if (http.status == 200 && !memmem(http.body, http.length, "\\u0000", 6))
+	if (http.status == 200 && !has_nul(http.body, http.length))
 		*ret = cJSON_ParseWithLength(http.body, http.length);
 	if (http.status != 200)
 		r = fail(ret_why, http.status == 404 ? -ENOSYS : -EPROTO,
@@ -145,17 +193,18 @@ int nb_engine_get(enum nb_engine engine, const char *socket, const char *target,
 	return r;
 }
 
-int nb_engine_get_list(enum nb_engine engine, const char *socket, const char *target,
+int nb_engine_get_list(enum nb_engine engine, const struct nb_engine_places *places,
+		       const char *target,
 		       int (*append)(struct nb_engine_answer *answer, const cJSON *json),
 		       struct nb_engine_answer *answer)
 {
 	cJSON *list = NULL;
 	const cJSON *json;
-	int r = nb_engine_get(engine, socket, target, &list, answer->why);
+	int r = nb_engine_get(engine, places, target, &list, answer->why);
 
 	if (r == 0 && !cJSON_IsArray(list))
 		r = fail(answer->why, -EPROTO, "%s gave an answer to GET %s at %s that is no list",
-			 nb_engine_title(engine), target, socket);
+			 nb_engine_title(engine), target, socket_of(engine, places));
 	if (r == 0) {
 		cJSON_ArrayForEach(json, list)
 		{
@@ -228,9 +277,15 @@ int nb_engine_socket_parse(const char *address, const char **ret_path, char *why
 
 int nb_engine_listen(enum nb_engine engine, const struct nb_engine_places *places)
 {
+	char why[NB_ENGINE_WHY];
+	int r;
+
 	/* {"type":["network"]}; Podman has no such events, its bridges and files tell */
 	if (engine != NB_ENGINE_DOCKER)
 		return -EOPNOTSUPP;
+	r = check_service(engine, places, why);
+	if (r < 0)
+		return r;
 	return nb_http_stream(nb_docker_socket(places),
 			      "/events?filters=%7B%22type%22%3A%5B%22network%22%5D%7D",
 			      NB_ENGINE_WAIT_MS);

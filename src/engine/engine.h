@@ -11,14 +11,16 @@ int nb_docker_ask(const struct nb_engine_places *places, struct nb_engine_answer
 int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer *ret);
 
 /*
- * GET a JSON value from the engine at @socket; *@ret, NULL before, is to be deleted. On failure
+ * GET a JSON value from the engine; *@ret, NULL before, is to be deleted. On failure
  * @ret_why (NB_ENGINE_WHY bytes) is filled and -errno returned: -ENOENT, -ECONNREFUSED: nobody
- * is there; -ENOSYS: it answered 404.
+ * is there; -EHOSTDOWN: systemd would start it, so it was not asked; -EAGAIN: it is about to
+ * start; -ENOSYS: it answered 404.
  */
-int nb_engine_get(enum nb_engine engine, const char *socket, const char *target, cJSON **ret,
-		  char *ret_why);
+int nb_engine_get(enum nb_engine engine, const struct nb_engine_places *places, const char *target,
+		  cJSON **ret, char *ret_why);
 /* Likewise an array, each of whose elements is handed to @append, a failure of which ends it. */
-int nb_engine_get_list(enum nb_engine engine, const char *socket, const char *target,
+int nb_engine_get_list(enum nb_engine engine, const struct nb_engine_places *places,
+		       const char *target,
 		       int (*append)(struct nb_engine_answer *answer, const cJSON *json),
 		       struct nb_engine_answer *answer);
 
@@ -36,6 +38,9 @@ int nb_engine_append(struct nb_engine_answer *answer, const char *name, const ch
 /* The text or truth of a member; NULL or false if there is none of that type. */
 const char *nb_engine_text(const cJSON *object, const char *key);
 bool nb_engine_is_true(const cJSON *object, const char *key);
+
+/* What is to be said of an engine of another user at @socket: Docker Desktop's, or a rootless one. */
+const char *nb_engine_beyond(const char *socket);
 
 /* What to do when a network of this driver is no bridge of this host; NULL for "bridge". */
 const char *nb_engine_instead(const char *driver);

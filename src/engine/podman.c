@@ -90,13 +90,16 @@ int nb_podman_ask(const struct nb_engine_places *places, struct nb_engine_answer
 {
 	const char *socket = nb_podman_socket(places);
 	const char *path = places && places->podman_networks ? places->podman_networks : NETWORKS;
-	int r = nb_engine_get_list(NB_ENGINE_PODMAN, socket, "/v4.0.0/libpod/networks/json", append,
+	int r = nb_engine_get_list(NB_ENGINE_PODMAN, places, "/v4.0.0/libpod/networks/json", append,
 				   ret);
 	int files;
 
 	if (r == 0 || r == -ENOMEM || r == -EPERM)
 		return r;
 	files = read_files(path, ret);
+	/* it is here, and nobody has made a network */
+	if (files == -ENOENT && r == -EHOSTDOWN)
+		files = nb_engine_append(ret, DEFAULT_NETWORK, DEFAULT_BRIDGE, NULL, false);
 	if (files == 0)
 		ret->why[0] = '\0';
 	else if (files == -EACCES)

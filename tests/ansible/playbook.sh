@@ -156,6 +156,30 @@ is "absent again: not" "$(told gone again 'r["changed"]')" false
 is "it is closed" "$(probe c1 tcp:$GW:15432)" refused
 is "without a trace" "$(nft list ruleset)" "$before"
 
+# --- Exceptions, which a task may name fewer of than there are ---
+
+every="network: \"docker:*\", port: [\"80\"]"
+{
+	play
+	task some "$every, exceptions: [a, \"docker:b\"]"
+	task again "$every, exceptions: [a, \"docker:b\"]"
+	task fewer "$every, exceptions: [a]"
+	task exact "$every, exceptions: [a], replace: true"
+	task still "$every, exceptions: [\"docker:a\"], replace: true"
+	task none "$every, exceptions: [], replace: true"
+	task still_none "$every, replace: true"
+	task gone "$every, state: absent"
+} >"$T/except.yml"
+playbook except --diff
+is "with exceptions, again, with fewer" \
+	"$(for t in some again fewer; do told except $t 'r["changed"]'; done | xargs)" "true false false"
+has "which are said to stay" "$(told except fewer 'str(r["warnings"])')" "docker:b; replace: true"
+is "replaced, again; none, again" \
+	"$(for t in exact still none still_none; do told except $t 'r["changed"]'; done | xargs)" \
+	"true false true false"
+is "the diff shows what is left out" "$(told except exact '[r["diff"][k] for k in ("before", "after")]')" \
+	'["docker:* 80/tcp -> 127.0.0.1:80 except docker:a docker:b\n", "docker:* 80/tcp -> 127.0.0.1:80 except docker:a\n"]'
+
 # --- The role ---
 
 # role MAPPINGS [VARIABLE]
@@ -189,6 +213,12 @@ is "the role: one task changed" "$(changes role)" "1 0"
 is "reached" "$(reach c1 tcp:$GW:5432)" answered
 playbook role
 is "the role again: none" "$(changes role)" "0 0"
+
+role "$list" "nat_bridge_exclusive: true" | sed "s|$NAT_BRIDGE|/nowhere/nat-bridge|" >"$T/first.yml"
+playbook first --check
+is "check mode on a host without the program: what would come" "$(changes first)" "1 0"
+playbook first
+is "without check mode that is a failure" "$(changes first | cut -d' ' -f2)" 1
 
 ok "a mapping of somebody else's" nb -q add $BR2 5432
 role "$list" "nat_bridge_exclusive: true" >"$T/only.yml"

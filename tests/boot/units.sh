@@ -23,7 +23,7 @@ cat >"$ROOT/etc/systemd/system/lab.target" <<-UNIT
 	Requires=basic.target
 	After=basic.target
 	AllowIsolate=yes
-	Wants=nftables.service nat-bridge.service nat-bridge-device.path
+	Wants=nftables.service nat-bridge.service nat-bridge-device.path docker.socket podman.socket
 UNIT
 cat >"$ROOT/etc/nftables.conf" <<-NFT
 	flush ruleset
@@ -39,12 +39,15 @@ mkdir -p "$ROOT/etc/systemd/system/docker.service.d"
 cat >"$ROOT/etc/systemd/system/docker.service.d/lab.conf" <<-UNIT
 	[Service]
 	ExecStart=
-	ExecStart=$(command -v dockerd) -H unix:///run/docker.sock --storage-driver vfs
+	# as the package has it: systemd listens, and starts it when somebody connects
+	ExecStart=$(command -v dockerd) -H fd:// --containerd=/run/containerd/containerd.sock --storage-driver vfs
 UNIT
 # Docker waits for it, and this network never comes
 must systemctl --root="$ROOT" mask --quiet systemd-networkd-wait-online.service
 # what "systemctl enable" does, for the sections of ours that name the firewalls
-must systemctl --root="$ROOT" enable --quiet nat-bridge.service nat-bridge-device.path
+must systemctl --root="$ROOT" enable --quiet nat-bridge.service nat-bridge-device.path \
+	nat-bridge-engine.service
+must systemctl --root="$ROOT" disable --quiet docker.service podman.service
 
 # --- Running ---
 
@@ -143,7 +146,14 @@ must inside ip -batch /many.batch
 
 # --- Docker by name ---
 
+docker_state()
+{
+	inside systemctl show -P ActiveState docker.service
+}
 ok "add for a network of a Docker that does not run" inside nat-bridge add docker:agents 11434
+ok "the watcher, too, looks" inside systemctl start nat-bridge-watch.service
+must inside systemctl stop nat-bridge-watch.service
+is "which does not start it" "$(docker_state)" inactive
 docker_up()
 {
 	must inside systemctl start docker
@@ -158,6 +168,49 @@ image | inside docker import - box:1 >/dev/null || tap_bail "no image"
 must inside docker network create agents >/dev/null
 must inside docker run -d --name one --network agents box:1 /bin/sleep 600 >/dev/null
 ok "its network and a container come: live without anybody" poll 30 in_sync agents
+
+# --- An engine that is stopped stays stopped ---
+
+elements()
+{
+	inside nft list map inet nat-bridge targets | grep -o '"[^"]* . tcp . [0-9]*'
+}
+# The devices of a container that ends come back to the host before Docker has stopped.
+stays_stopped()
+{
+	local before
+
+	before=$(elements)
+	must inside systemctl stop docker.service
+	poll 30 settled
+	is "$1: it stays stopped" "$(docker_state)" inactive
+	is "and what was live stays live" "$(elements)" "$before"
+}
+stays_stopped "Docker, stopped with a running container"
+must inside nat-bridge apply 2>"$T/err"
+has "apply says so" "$(cat "$T/err")" "Docker is stopped"
+docker_up
+must inside docker start one >/dev/null
+must inside systemctl start nat-bridge-watch.service
+stays_stopped "beside the watcher"
+docker_up
+must inside docker start one >/dev/null
+must inside docker network create --opt com.docker.network.bridge.name=br-heard heard >/dev/null
+ok "the watcher listens again: a mapping of a new network" inside nat-bridge add docker:heard 81
+must inside docker network rm heard
+heard_is_gone()
+{
+	! elements | grep -q br-heard
+}
+ok "goes with its network" poll 30 heard_is_gone
+must inside nat-bridge remove docker:heard 81
+must inside systemctl stop nat-bridge-watch.service
+is "Podman's service sleeps" "$(inside systemctl show -P ActiveState podman.service)" inactive
+ok "add for a network of Podman's" inside nat-bridge add podman:podman 82
+ok "check" inside nat-bridge check
+is "it sleeps on: files say what is there" \
+	"$(inside systemctl show -P ActiveState podman.service)" inactive
+must inside nat-bridge remove podman:podman 82
 
 # --- The firewall's own service ---
 
@@ -187,9 +240,23 @@ has "its journal does, too" "$(inside journalctl -q -b -o cat -u nat-bridge.serv
 	"broken.json:"
 rm "$ROOT/etc/nat-bridge/rules.d/broken.json"
 is "nothing is live yet" "$(inside nft list tables | grep -c nat-bridge)" 0
+is "a Docker that is not enabled is not started" "$(docker_state)" inactive
+took()
+{
+	local began ended
+
+	began=$(inside systemctl show -P ExecMainStartTimestampMonotonic nat-bridge.service)
+	ended=$(inside systemctl show -P ExecMainExitTimestampMonotonic nat-bridge.service)
+	echo $(((ended - began) / 1000))
+}
+ok "nor waited for ($(took) ms)" test "$(took)" -lt 2500
+# its bridges come long before it answers, and no device comes after that
+printf '[Service]\nExecStartPost=/bin/sleep 6\n' |
+	inside tee /etc/systemd/system/docker.service.d/slow.conf >/dev/null
+must inside systemctl daemon-reload
 docker_up
+ok "after the reboot a slow Docker's bridge comes: live without anybody" poll 30 in_sync agents
 must inside docker start one >/dev/null
-ok "after the reboot Docker's bridge comes: live without anybody" poll 30 in_sync agents
 must inside ip link add br-app type bridge
 ok "and the other one" poll 30 in_sync br-app
 must inside nat-bridge flush

@@ -10,6 +10,7 @@ sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
 from fakeengine import FakeEngine, network  # noqa: E402
+from fakesystemd import FakeSystemd  # noqa: E402
 
 lab = enter(__file__, containers=False)
 docker = FakeEngine(lab.dir + "/docker.sock")
@@ -25,10 +26,10 @@ def configure(**more):
                    "podman_networks": lab.dir + "/no-networks", **more}, file)
 
 
-def fresh():
+def fresh(**more):
     """One mapping by a name that Docker knows, one that waits for it, one without it."""
     lab.reset()
-    configure()
+    configure(**more)
     docker.raw = None
     docker.networks = [network("agents", bridge="br-app")]
     lab.write_rules({})
@@ -159,6 +160,72 @@ def _():
     lab.good("apply")
     expect_eq(state("docker:agents"), "active", "as it says")
     snap.stop()
+
+
+@case("systemd would start it because it is asked: it is not asked")
+def _():
+    systemd = FakeSystemd()
+    engine = FakeEngine("/run/docker.sock")
+    engine.networks = docker.networks
+    for service, reason in (("inactive", "Docker is stopped"), ("failed", "Docker is stopped"),
+                            ("deactivating", "Docker is stopped"),
+                            ("activating", "Docker is starting")):
+        systemd.states = {"docker.socket": "active", "docker.service": "active"}
+        engine.asked.clear()
+        fresh(docker="unix:///var/run/docker.sock")
+        expect(engine.asked, "one that runs is asked")
+        engine.asked.clear()
+        systemd.states["docker.service"] = service
+        goes_on(reason)
+        expect_eq(engine.asked, [], f"{service}: asked")
+    expect_match("Docker is starting", lab.nb("add", "nowhere", "80").err, "a bare name")
+    # nobody but itself listens there
+    systemd.states = {"docker.socket": "inactive", "docker.service": "inactive"}
+    engine.networks = [network("agents", bridge="br-two")]
+    lab.good("apply")
+    expect(engine.asked, "not systemd's: it is asked")
+    # PID 1 says nothing that makes sense: then what /run says
+    for raw in (lambda connection: connection.sendall(b"REJECTED\r\n"),
+                lambda connection: connection.sendall(b"OK 0\r\n" + b"\xff" * 64),
+                lambda connection: connection.sendall(b"OK 0\r\nl\x02\0\x01" + b"\xff" * 64),
+                lambda connection: connection.sendall(b"O" * 300), lambda connection: None):
+        systemd.raw = raw
+        engine.asked.clear()
+        expect_match("Docker is stopped", lab.good("apply").err, "no link")
+        expect_eq(engine.asked, [], "asked")
+        os.symlink("0123", "/run/systemd/units/invocation:docker.service")
+        lab.good("apply")
+        os.unlink("/run/systemd/units/invocation:docker.service")
+        expect(engine.asked, "a link: it runs")
+    systemd.stop()
+    engine.stop()
+
+
+@case("Podman's service sleeps: its files are read, and a container is looked up by add alone")
+def _():
+    systemd = FakeSystemd()
+    os.makedirs("/run/podman", exist_ok=True)
+    podman = FakeEngine("/run/podman/podman.sock")
+    systemd.states = {"podman.socket": "active", "podman.service": "inactive"}
+    container = {"NetworkSettings": {"Networks": {"podman": {}}}, "HostConfig": {}}
+    networks = [{"name": "podman", "driver": "bridge", "network_interface": "podman0"}]
+    podman.others = {"containers/web/json": container, "networks/json": networks}
+    fresh(podman="/run/podman/podman.sock")
+    sh("ip link add podman0 type bridge")
+    lab.good("add", "podman:podman", "90")
+    expect_eq((podman.asked, state("podman:podman")), ([], "active"), "files say it")
+    lab.good("add", "container:web", "91")
+    expect_eq((len(podman.asked), state("container:web")), (1, "active"), "add wakes it")
+    lab.good("apply")
+    expect_eq((len(podman.asked), state("container:web")), (1, "active"), "apply does not")
+    systemd.states["podman.service"] = "active"
+    container["NetworkSettings"]["Networks"] = {}
+    lab.good("apply")
+    expect_eq(state("container:web"), "pending", "one that runs is asked")
+    lab.good("remove", "--all-networks")
+    sh("ip link delete podman0")
+    systemd.stop()
+    podman.stop()
 
 
 @case("it is on another host: never asked, by whatever variable")

@@ -92,6 +92,26 @@ def _():
     in_sync()
 
 
+@case("fewer exceptions: only by --replace, and only if some are named")
+def _():
+    fresh()
+    lab.good("add", "docker:*", "80", "--except", "other", "--except", "proj_a")
+    lab.good("add", "docker:*", "80:81", "--replace")
+    expect_eq(bridges(80), ["br-two"], "another target: what is left out stays out")
+    value = lab.json("add", "docker:*", "80:81", "--replace", "--except", "other")
+    expect_eq((value["changed"], bridges(80)), (True, ["br-app", "br-two"]), "exactly that one")
+    in_sync()
+    value = lab.json("add", "docker:*", "80:81", "--replace", "--except", "other")
+    expect_eq(value["changed"], False, "again")
+    expect_eq(lab.nb("add", "docker:*", "80:81", "--except", "").rc, 2, "none, without --replace")
+    value = lab.json("add", "docker:*", "80:81", "--replace", "--except", "")
+    expect_eq((value["changed"], bridges(80)), (True, ["br-app", "br-three", "br-two"]), "none")
+    expect("except" not in open(lab.rules + "/docker.%2A-80-tcp.json").read(), "nor in the file")
+    in_sync()
+    value = lab.json("add", "docker:*", "80:81", "--replace", "--except", "")
+    expect_eq(value["changed"], False, "again")
+
+
 @case("rule files: except, and what is wrong with one")
 def _():
     fresh()

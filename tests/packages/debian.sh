@@ -67,6 +67,7 @@ contents=$(dpkg-deb -c "$new")
 for file in ./usr/sbin/nat-bridge ./lib/systemd/system/nat-bridge.service \
 	./lib/systemd/system/nat-bridge-device.path ./lib/systemd/system/nat-bridge-device.service \
 	./lib/systemd/system/nat-bridge-watch.service \
+	./lib/systemd/system/nat-bridge-engine.service \
 	./lib/udev/rules.d/60-nat-bridge.rules ./usr/lib/tmpfiles.d/nat-bridge.conf \
 	./usr/share/bash-completion/completions/nat-bridge \
 	./usr/share/zsh/vendor-completions/_nat-bridge \
@@ -116,8 +117,10 @@ before=$(nft list ruleset)
 ok "install" inside dpkg -i /root/old.deb
 is "its units are active" \
 	"$(inside systemctl is-active nat-bridge.service nat-bridge-device.path | sort -u)" active
-is "and enabled" \
-	"$(inside systemctl is-enabled nat-bridge.service nat-bridge-device.path | sort -u)" enabled
+is "and enabled" "$(inside systemctl is-enabled nat-bridge.service nat-bridge-device.path \
+	nat-bridge-engine.service | sort -u)" enabled
+is "but not the watcher" "$(inside systemctl is-active nat-bridge-watch.service)" inactive
+ok "which somebody wants" inside systemctl enable --quiet --now nat-bridge-watch.service
 is "nothing is in the kernel" "$(nft list ruleset)" "$before"
 ok "add" inside nat-bridge add $BR 5432
 is "reached" "$(reach c1 tcp:$GW:5432)" answered
@@ -126,6 +129,12 @@ is "a connection lives" "$(ask live ping 3)" answered
 
 # --- Upgraded ---
 
+watcher_is()
+{
+	inside systemctl show -P ActiveState -P UnitFileState -P MainPID nat-bridge-watch.service |
+		xargs
+}
+watcher=$(watcher_is)
 rules=$(nft list table inet nat-bridge | sed 's/packets [0-9]* bytes [0-9]*//')
 ok "upgrade" inside dpkg -i /root/new.deb
 # shellcheck disable=SC2016 # for dpkg
@@ -136,9 +145,15 @@ is "the ruleset is as it was" \
 	"$(nft list table inet nat-bridge | sed 's/packets [0-9]* bytes [0-9]*//')" "$rules"
 is "the units are active" \
 	"$(inside systemctl is-active nat-bridge.service nat-bridge-device.path | sort -u)" active
+is "the watcher is active and enabled as it was" "$(watcher_is | cut -d ' ' -f 2,3)" \
+	"active enabled"
+ok "and runs the new program" test "$(watcher_is)" != "$watcher"
+ok "a watcher that somebody has stopped" inside systemctl stop nat-bridge-watch.service
 is "its restart applied nothing anew" "$(inside nat-bridge apply)" \
 	"unchanged: the kernel is what the rule files say"
 ok "installed again" inside dpkg -i /root/new.deb
+is "stays stopped" "$(inside systemctl is-active nat-bridge-watch.service)" inactive
+ok "started" inside systemctl start nat-bridge-watch.service
 ok "restarted" inside systemctl restart nat-bridge.service
 ok "stopped" inside systemctl stop nat-bridge.service
 is "the connection lives on" "$(ask live ping 3)" answered
@@ -146,7 +161,14 @@ ok "started" inside systemctl start nat-bridge.service
 
 # --- Removed ---
 
+# what runs of the program, whoever started it
+running()
+{
+	inside sh -c 'grep -lsx nat-bridge /proc/[0-9]*/comm; true'
+}
+ok "the watcher runs" test -n "$(running)"
 ok "remove" inside dpkg -r nat-bridge
+is "nothing of it runs any more" "$(running)" ""
 is "nothing is open without the program" "$(probe c1 tcp:$GW:5432)" refused
 is "and the ruleset is what it was before" "$(nft list ruleset)" "$before"
 is "route_localnet, too" "$(localnet_of $BR)" 0
@@ -158,7 +180,9 @@ is "and it is mapped as before" "$(reach c1 tcp:$GW:5432)" answered
 
 must inside mkdir -p /var/log/nat-bridge
 must inside touch /var/log/nat-bridge/flows.log /etc/default/nat-bridge-watch
+must inside systemctl start nat-bridge-watch.service
 ok "purge" inside dpkg -P nat-bridge
+is "nothing of it runs any more" "$(running)" ""
 is "nothing is open" "$(probe c1 tcp:$GW:5432)" refused
 ok "nor in /run" inside test ! -e /run/nat-bridge
 is "no file is left" "$(find "$ROOT/etc/nat-bridge" \

@@ -320,6 +320,11 @@ START_TEST(an_engine_that_is_not_well)
 		{ OK "", "gave an answer" },
 		{ OK "[] []", NULL },
 		{ "gibberish", "no HTTP" },
+		/* a NUL would cut a name short; an escaped backslash in front of letters would not */
+		{ OK "[{\"Name\":\"web\\u0000x\"}]", "gave an answer" },
+		{ OK "[{\"Labels\":{\"a\":\"\\\\\\u0000\"}}]", "gave an answer" },
+		{ OK "[{\"Labels\":{\"a\":\"\\\\u0000\"}}]", NULL },
+		{ OK "[{\"Labels\":{\"a\":\"\\\\\\\\u0000\"}}]", NULL },
 	};
 
 	for (size_t i = 0; i < COUNT(rows); i++) {
@@ -375,6 +380,51 @@ START_TEST(networks_of_podman)
 }
 END_TEST
 
+START_TEST(who_publishes_a_port)
+{
+	static const char docker[] = OK
+		"[{\"Names\":[\"/local\"],\"Ports\":[{\"IP\":\"127.0.0.1\",\"PublicPort\":80,"
+		"\"Type\":\"tcp\"}]},{\"Names\":[\"/web\"],\"Ports\":[{\"IP\":\"0.0.0.0\","
+		"\"PrivatePort\":81,\"PublicPort\":80,\"Type\":\"tcp\"}]}]";
+	static const char podman[] = OK
+		"[{\"Names\":[\"plain\"],\"Ports\":[{\"host_ip\":\"\",\"host_port\":80,\"range\":1,"
+		"\"protocol\":\"tcp\"}]},{\"Names\":[\"many\"],\"Ports\":[{\"host_ip\":\"\","
+		"\"host_port\":9000,\"container_port\":9000,\"range\":4,\"protocol\":\"tcp\"}]}]";
+	static const struct {
+		enum nb_engine engine;
+		uint8_t protocol;
+		uint16_t port;
+		const char *name;
+	} rows[] = {
+		{ NB_ENGINE_DOCKER, IPPROTO_TCP, 80, "web" },
+		{ NB_ENGINE_DOCKER, IPPROTO_UDP, 80, "" },
+		{ NB_ENGINE_DOCKER, IPPROTO_TCP, 81, "" },
+		{ NB_ENGINE_PODMAN, IPPROTO_TCP, 80, "plain" },
+		{ NB_ENGINE_PODMAN, IPPROTO_TCP, 81, "" },
+		{ NB_ENGINE_PODMAN, IPPROTO_TCP, 8999, "" },
+		{ NB_ENGINE_PODMAN, IPPROTO_TCP, 9000, "many" },
+		{ NB_ENGINE_PODMAN, IPPROTO_TCP, 9003, "many" },
+		{ NB_ENGINE_PODMAN, IPPROTO_TCP, 9004, "" },
+		{ NB_ENGINE_PODMAN, IPPROTO_UDP, 9003, "" },
+	};
+	const struct nb_engine_places places = { .docker = SOCKET, .podman = SOCKET };
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		struct nb_engine_published_list list;
+		const char *name = "";
+
+		serve_text(AT_ONCE, rows[i].engine == NB_ENGINE_PODMAN ? podman : docker);
+		ck_assert_int_eq(nb_engine_ask_published(rows[i].engine, &places, &list), 0);
+		for (size_t j = 0; j < list.count; j++)
+			if (list.items[j].port == rows[i].port &&
+			    list.items[j].protocol == rows[i].protocol)
+				name = list.items[j].container;
+		ck_assert_str_eq(name, rows[i].name);
+		nb_engine_published_list_clear(&list);
+	}
+}
+END_TEST
+
 START_TEST(addresses_of_sockets)
 {
 	static const char *const bad[] = {
@@ -411,6 +461,7 @@ int main(void)
 	add(suite, "networks_of_docker", networks_of_docker);
 	add(suite, "an_engine_that_is_not_well", an_engine_that_is_not_well);
 	add(suite, "networks_of_podman", networks_of_podman);
+	add(suite, "who_publishes_a_port", who_publishes_a_port);
 	add(suite, "addresses_of_sockets", addresses_of_sockets);
 	return unit_run(suite);
 }

@@ -38,12 +38,17 @@ options:
     type: bool
     default: false
   exceptions:
-    description: Networks, or patterns, that a pattern leaves out (C(--except)).
+    description:
+      - Networks, or patterns, that a pattern leaves out (C(--except)).
+      - Those that a mapping has already and that are not in the list stay, with a warning, until
+        I(replace=true) says that they may go. Leaving out less opens more.
     type: list
     elements: str
     default: []
   replace:
-    description: Change the target of a mapping that exists. Without it another target is a failure.
+    description:
+      - Change the target of a mapping that exists. Without it another target is a failure.
+      - Leave out exactly the I(exceptions), also fewer than before.
     type: bool
     default: false
   allow_external:
@@ -142,10 +147,33 @@ def run(module, words):
         module.fail_json(msg="%s: %s" % (" ".join(line + words), err.strip() or out.strip()), rc=rc)
 
 
+def line_of(mapping):
+    """A mapping as a diff shows it."""
+    line = "%s %s/%s -> %s" % (mapping["network"], mapping["port"], mapping["protocol"],
+                               mapping["target"])
+    if mapping.get("except"):
+        line += " except " + " ".join(mapping["except"])
+    if mapping.get("state") in ("disabled", "expired"):
+        line += ", " + mapping["state"]
+    if mapping.get("expires"):
+        line += ", until " + mapping["expires"]
+    return line
+
+
 def keys(mappings):
-    """What a diff shows of mappings, by key: a network that is several bridges is one line."""
-    return dict(((one["network"], one["protocol"], one["port"]), "%s %s/%s -> %s" % (
-        one["network"], one["port"], one["protocol"], one["target"])) for one in mappings)
+    """Mappings by key: a network that is several bridges is one line."""
+    return dict(((one["network"], one["protocol"], one["port"]), line_of(one))
+                for one in mappings)
+
+
+def warn_of_exceptions(module, mappings):
+    """What stays left out although the task does not say so."""
+    wanted = [name.split(":", 1)[-1] for name in module.params["exceptions"]]
+    kept = set(name for one in mappings for name in one.get("except") or []
+               if name.split(":", 1)[-1] not in wanted)
+    if kept:
+        module.warn("%s: left out already, and not in exceptions: %s; replace: true takes that "
+                    "back" % (module.params["network"], ", ".join(sorted(kept))))
 
 
 def words_of(params):
@@ -156,8 +184,11 @@ def words_of(params):
                 words.append("--" + option)
         if params["allow_external"]:
             words.append("--allow-external")
-        for network in params["exceptions"]:
-            words += ["--except", network]
+        exceptions = list(params["exceptions"])
+        if params["replace"] and "*" in params["network"] and not exceptions:
+            exceptions.append("")  # none
+        for network in exceptions:
+            words.append("--except=" + network)
     elif params["all"]:
         words.append("--all")
     return words + ["--"] + (params["port"] or [])
@@ -186,6 +217,9 @@ def main():
         module.fail_json(msg="state=absent takes either port or all")
     if params["state"] == "present" and params["all"]:
         module.fail_json(msg="all goes with state=absent")
+    if module.check_mode and not module.get_bin_path(params["executable"]):
+        module.warn("%s is not there: this is what a first run would do" % params["executable"])
+        module.exit_json(changed=params["state"] == "present", mappings=[], pending=[])
     before = {}
     # pylint: disable=protected-access # there is no other way to ask
     if module._diff:
@@ -205,6 +239,8 @@ def main():
                          changed=answer.get("changed", False))
     result = dict(changed=answer["changed"], mappings=answer["mappings"],
                   pending=answer["pending"])
+    if params["state"] == "present":
+        warn_of_exceptions(module, answer["mappings"] + answer["pending"])
     if module._diff:
         touched = keys(answer["mappings"] + answer["pending"])
         after = dict(before)

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Asking engines: where each is to be found, and what has been asked in this run. */
+#include <errno.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli.h"
+
+/* The home of the person at the prompt, also behind sudo. */
+static const char *home_of_caller(void)
+{
+	const char *user = getenv("SUDO_USER");
+	const struct passwd *entry = user ? getpwnam(user) : NULL;
+
+	return entry ? entry->pw_dir : getenv("HOME");
+}
+
+/* Where an engine is: its own variable (root's, or set on purpose), the configuration, or as usual. */
+static int find_places(struct nb_run *run, enum nb_engine engine, struct nb_engine_places *places,
+		       struct nb_engine_answer *answer)
+{
+	const char *variable = engine == NB_ENGINE_DOCKER ? "DOCKER_HOST" : "CONTAINER_HOST";
+	const char *address = getenv(variable), *path = NULL;
+	char why[256];
+
+	*places = (struct nb_engine_places){
+		.docker = run->config.docker,
+		.podman = run->config.podman,
+		.podman_networks = run->config.podman_networks,
+		.home = home_of_caller(),
+	};
+	if (!address || !*address)
+		return 0;
+	if (nb_engine_socket_parse(address, &path, why, sizeof(why)) < 0) {
+		snprintf(answer->why, sizeof(answer->why), "%s: %s", variable, why);
+		return -EINVAL;
+	}
+	if (engine == NB_ENGINE_DOCKER)
+		places->docker = path;
+	else
+		places->podman = path;
+	return 0;
+}
+
+int nb_listen_engine(struct nb_run *run, enum nb_engine engine)
+{
+	struct nb_engine_answer ignored = { 0 };
+	struct nb_engine_places places;
+	int r = find_places(run, engine, &places, &ignored);
+
+	return r < 0 ? r : nb_engine_listen(engine, &places);
+}
+
+const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine)
+{
+	struct nb_engine_answer *answer = &run->engines[engine];
+	struct nb_engine_places places;
+
+	if (run->asked[engine])
+		return answer;
+	if (find_places(run, engine, &places, answer) == 0 &&
+	    nb_engine_ask(engine, &places, answer) < 0) {
+		nb_engine_answer_clear(answer);
+		return NULL;
+	}
+	run->asked[engine] = true;
+	return answer;
+}
+
+void nb_forget_engines(struct nb_run *run)
+{
+	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
+		if (run->asked[engine])
+			nb_engine_answer_clear(&run->engines[engine]);
+		nb_engine_published_list_clear(&run->published[engine]);
+		run->asked[engine] = run->asked_published[engine] = false;
+	}
+}
+
+/* May @bridge be one that @engine has made? To ask may start an engine that sleeps. */
+static bool looks_like(const char *bridge, enum nb_engine engine)
+{
+	if (engine == NB_ENGINE_DOCKER)
+		return strncmp(bridge, "br-", 3) == 0 || strncmp(bridge, "docker", 6) == 0;
+	return strncmp(bridge, "podman", 6) == 0 || strncmp(bridge, "cni-", 4) == 0;
+}
+
+bool nb_ask_bridge(struct nb_run *run, const char *bridge, bool any_name, struct nb_network *ret)
+{
+	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
+		const struct nb_engine_answer *answer;
+
+		if (!any_name && !looks_like(bridge, engine))
+			continue;
+		answer = nb_ask_engine(run, engine);
+		for (size_t i = 0; answer && i < answer->count; i++) {
+			if (strcmp(answer->networks[i].bridge, bridge) != 0)
+				continue;
+			ret->engine = engine;
+			strcpy(ret->name, answer->networks[i].name);
+			return true;
+		}
+	}
+	return false;
+}
+
+int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *network,
+		     struct nb_engine_endpoints *ret)
+{
+	struct nb_engine_answer ignored;
+	struct nb_engine_places places;
+
+	memset(ret, 0, sizeof(*ret));
+	if (find_places(run, engine, &places, &ignored) < 0)
+		return 0;
+	return nb_engine_ask_endpoints(engine, &places, network, ret);
+}
+
+int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
+		     struct nb_engine_container *ret)
+{
+	const struct nb_engine_answer *networks = nb_ask_engine(run, engine);
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	memset(ret, 0, sizeof(*ret));
+	if (!networks)
+		return -ENOMEM;
+	if (!networks->known) {
+		ret->absent = networks->absent;
+		memcpy(ret->why, networks->why, sizeof(ret->why));
+		return 0;
+	}
+	find_places(run, engine, &places, &ignored);
+	/* whoever names a container wants it looked up; what runs by itself wakes nothing */
+	places.wake = run->command->run == nb_command_add;
+	return nb_engine_ask_container(engine, &places, name, ret);
+}
+
+int nb_ask_nearest(struct nb_run *run, enum nb_engine engine, const char *name, char *ret_name)
+{
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	ret_name[0] = '\0';
+	if (!run->asked[engine] || !run->engines[engine].known)
+		return 0;
+	find_places(run, engine, &places, &ignored);
+	places.wake = run->command->run == nb_command_add;
+	return nb_engine_find_nearest(engine, &places, name, ret_name);
+}
+
+int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol, uint16_t port,
+		     const char **ret_name)
+{
+	struct nb_engine_published_list *list = &run->published[engine];
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	*ret_name = NULL;
+	/* advice is not worth waiting for an engine that is not needed */
+	if (!run->asked[engine] || !run->engines[engine].known)
+		return 0;
+	if (!run->asked_published[engine]) {
+		find_places(run, engine, &places, &ignored);
+		if (nb_engine_ask_published(engine, &places, list) < 0)
+			return -ENOMEM;
+		run->asked_published[engine] = true;
+	}
+	for (size_t i = 0; i < list->count && !*ret_name; i++)
+		if (list->items[i].protocol == protocol && list->items[i].port == port)
+			*ret_name = list->items[i].container;
+	return 0;
+}

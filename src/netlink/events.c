@@ -37,7 +37,7 @@ struct nb_events {
 	/* what devices became, since it was asked to listen for that */
 	struct nb_device_changes heard;
 	bool strange; /* more than that can say */
-	char buffer[BUFFER_SIZE];
+	_Alignas(struct nlmsghdr) char buffer[BUFFER_SIZE];
 };
 
 static struct mnl_socket *open_socket(int bus, unsigned int groups)

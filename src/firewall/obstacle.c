@@ -45,6 +45,8 @@ struct search {
 	struct nb_chain_list chains;
 	struct nb_foreign_name *owned;
 	size_t owned_count;
+	struct nb_foreign_name *dormant;
+	size_t dormant_count;
 	const struct nb_chain **sorted; /* base chains, in the order of the way */
 	size_t sorted_count;
 	bool bridge_nf; /* IPv4 hooks see a bridge's packets before its own later chains do */
@@ -63,8 +65,13 @@ static int read_table(const struct nlmsghdr *message, void *data)
 
 	if (!table)
 		return -ENOMEM;
-	if (nftnl_table_nlmsg_parse(message, table) == 0)
-		r = nb_foreign_remember_owned(&search->owned, &search->owned_count, table);
+	if (nftnl_table_nlmsg_parse(message, table) < 0)
+		goto out;
+	r = nb_foreign_remember(&search->owned, &search->owned_count, table, NFT_TABLE_F_OWNER);
+	if (r == 0)
+		r = nb_foreign_remember(&search->dormant, &search->dormant_count, table,
+					NFT_TABLE_F_DORMANT);
+out:
 	nftnl_table_free(table);
 	return r;
 }
@@ -84,10 +91,11 @@ static int read_chain(const struct nlmsghdr *message, void *data)
 	family = (uint8_t)nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
 	table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
 	if (family == NFPROTO_IPV6 || family == NFPROTO_ARP ||
-	    (family == NFPROTO_INET && strcmp(table, NB_TABLE_NAME) == 0))
+	    (family == NFPROTO_INET && strcmp(table, NB_TABLE_NAME) == 0) ||
+	    nb_foreign_is_in(search->dormant, search->dormant_count, family, table))
 		goto out;
 	r = nb_chains_add(&search->chains, chain,
-			  nb_foreign_is_owned(search->owned, search->owned_count, family, table));
+			  nb_foreign_is_in(search->owned, search->owned_count, family, table));
 out:
 	nftnl_chain_free(chain);
 	return r;
@@ -480,6 +488,7 @@ static void close_firewalls(struct search *search)
 {
 	free(search->sorted);
 	nb_foreign_forget(search->owned, search->owned_count);
+	nb_foreign_forget(search->dormant, search->dormant_count);
 	nb_chain_list_clear(&search->chains);
 }
 

@@ -17,8 +17,9 @@ struct nb_chain {
 	char *table;
 	char *name;
 	bool base;
-	bool owned;  /* its table belongs to a process: nobody else may change it */
-	bool legacy; /* of iptables-legacy, which nf_tables knows nothing of */
+	bool dormant; /* its table is switched off: it sees nothing */
+	bool owned;   /* its table belongs to a process: nobody else may change it */
+	bool legacy;  /* of iptables-legacy, which nf_tables knows nothing of */
 	bool policy_drops;
 	uint32_t hook;
 	int32_t priority;

@@ -364,6 +364,28 @@ def opened(rules, policy):
 table_cases(OPENED, opened)
 
 
+@case("a table that is switched off: nothing to say, and no opener; switched on, both")
+def _():
+    text = """table inet site {
+        %s
+        chain early { type filter hook prerouting priority -300; tcp dport 11434 drop; }
+        chain input { type filter hook input priority 0; policy drop; iifname "lo" accept; }
+    }"""
+    sh(nft(text % "flags dormant"))
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "add")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect("nat-bridge" not in sh("nft list table inet site"), "no opener")
+    expect_eq(warnings_of("check"), [], "check")
+    sh("nft add table inet site")
+    settle()
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: switched on it drops")
+    expect("nat-bridge" in sh("nft list chain inet site input"), "an opener")
+    expect_eq(len(warnings_of("check")), 1, "check")
+    sh("nft add table inet site '{ flags dormant; }'")
+    lab.good("remove", "br-app", PORT)
+    expect("nat-bridge" not in sh("nft list table inet site"), "taken away while it is off again")
+
+
 @case("chains of many jumps each to the next: each command ends")
 def _():
     deep = "\n".join(f"chain c{i} {{" + "".join(f"\nip saddr 198.51.100.{j} jump c{i + 1}"

@@ -47,9 +47,9 @@ struct search {
 	size_t owned_count;
 	struct nb_foreign_name *dormant;
 	size_t dormant_count;
-	const struct nb_chain **sorted; /* base chains, in the order of the way */
-	size_t sorted_count;
-	bool bridge_nf; /* IPv4 hooks see a bridge's packets before its own later chains do */
+	const struct nb_chain **sorted;	 /* base chains, in the order of the way */
+	size_t sorted_count, link_count; /* all; those before IPv4's */
+	bool bridge_nf; /* IPv4 hooks see this bridge's packets before its own later chains do */
 	struct nb_obstacle_list *found;
 	int result;		  /* -ENOMEM: one was found, and could not be kept */
 	struct nb_prefix network; /* of the bridge that is looked at */
@@ -111,33 +111,41 @@ static int dump(struct search *search, uint16_t type,
 			      callback, search, NULL);
 }
 
-/*
- * Where a packet that comes in meets a chain: at the bridge, its ingress as of a device, the hooks
- * of IPv4. With bridge-nf-call-iptables those of prerouting are run within the bridge's.
- */
-static int stage_of(const struct nb_chain *chain, bool bridge_nf)
+/* Is it one of the bridge or of a device, and not of IPv4's hooks? */
+static bool is_of_link(const struct nb_chain *chain)
 {
-	if (chain->device[0])
-		return 4;
-	if (chain->family == NFPROTO_BRIDGE && chain->hook == NF_INET_PRE_ROUTING)
-		return bridge_nf && chain->priority > 0 ? 2 : 0;
-	if (chain->family == NFPROTO_BRIDGE)
-		return 3;
-	return bridge_nf ? 1 : 5;
+	return chain->device_count || chain->family == NFPROTO_BRIDGE;
 }
 
-static int by_way(const void *a, const void *b, void *data)
+/* A packet that comes in meets those of the bridge, then those of its ingress as of a device. */
+static int stage_of(const struct nb_chain *chain)
+{
+	if (!is_of_link(chain))
+		return 3;
+	if (chain->device_count)
+		return 2;
+	return chain->hook != NF_INET_PRE_ROUTING;
+}
+
+static int by_way(const void *a, const void *b)
 {
 	const struct nb_chain *first = *(const struct nb_chain *const *)a;
 	const struct nb_chain *second = *(const struct nb_chain *const *)b;
-	const struct search *search = data;
-	int stage = stage_of(first, search->bridge_nf), other = stage_of(second, search->bridge_nf);
 
-	if (stage != other)
-		return stage - other;
+	if (stage_of(first) != stage_of(second))
+		return stage_of(first) - stage_of(second);
 	if (first->priority != second->priority)
 		return first->priority < second->priority ? -1 : 1;
 	return first < second ? -1 : first > second;
+}
+
+/*
+ * Number @n of the chains that are met in a leg. IPv4's come last, but first where they have
+ * been run by the bridge's hook (bridge-nf-call-iptables).
+ */
+static size_t nth_chain(const struct search *search, enum nb_leg leg, size_t n)
+{
+	return leg == NB_LEG_TRANSLATED ? (n + search->link_count) % search->sorted_count : n;
 }
 
 static bool read_flag(const char *path)
@@ -170,10 +178,10 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 		if (!search->chains.items[i].base)
 			continue;
 		search->sorted[search->sorted_count++] = &search->chains.items[i];
+		search->link_count += is_of_link(&search->chains.items[i]);
 		r = nb_chains_load(search->nl, &search->chains, i, err);
 	}
-	search->bridge_nf = read_flag(BRIDGE_NF);
-	qsort_r(search->sorted, search->sorted_count, sizeof(*search->sorted), by_way, search);
+	qsort(search->sorted, search->sorted_count, sizeof(*search->sorted), by_way);
 	return r;
 }
 
@@ -183,8 +191,8 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 static enum nb_leg find_leg(const struct search *search, const struct nb_chain *chain,
 			    const struct nb_flow_path *path)
 {
-	if (chain->device[0]) { /* the ingress of one device */
-		if (chain->hook == NF_INET_LOCAL_IN || strcmp(chain->device, path->bridge) != 0)
+	if (chain->device_count) { /* the ingress of devices */
+		if (chain->egress || !nb_chain_has_device(chain, path->bridge))
 			return NB_LEG_NONE;
 		return search->bridge_nf ? NB_LEG_TRANSLATED : NB_LEG_ARRIVES;
 	}
@@ -241,8 +249,7 @@ static void make_request(struct nb_packet *packet, const struct nb_flow_path *pa
 	packet->source_type = RTN_UNICAST;
 	packet->destination_type = RTN_LOCAL;
 	set_destination(packet, path, translated);
-	if (chain->family == NFPROTO_BRIDGE || chain->device[0] ||
-	    (!translated && chain->priority <= NF_IP_PRI_CONNTRACK))
+	if (is_of_link(chain) || (!translated && chain->priority <= NF_IP_PRI_CONNTRACK))
 		return;
 	packet->ct_state = NF_CT_STATE_BIT(IP_CT_NEW);
 	packet->ct_state_known = UINT32_MAX;
@@ -344,8 +351,7 @@ static void enter_leg(const struct search *search, enum nb_leg leg, struct carri
 static bool is_behind_ours(enum nb_leg leg, const struct nb_chain *chain)
 {
 	if (leg == NB_LEG_TRANSLATED)
-		return chain->family == NFPROTO_BRIDGE || chain->device[0] ||
-		       chain->priority > STAMPS_AT;
+		return is_of_link(chain) || chain->priority > STAMPS_AT;
 	return leg == NB_LEG_ENTERS && chain->priority > ADMITS_LATE_AT;
 }
 
@@ -430,7 +436,7 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 	bool marked = false;
 
 	for (size_t i = 0; i < search->sorted_count && !stretch.failed; i++) {
-		const struct nb_chain *chain = search->sorted[i];
+		const struct nb_chain *chain = search->sorted[nth_chain(search, leg, i)];
 
 		if (find_leg(search, chain, path) != leg)
 			continue;
@@ -447,6 +453,54 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 	return stretch.may_fail;
 }
 
+static bool is_port(const char *bridge, const char *device)
+{
+	char path[64 + 2 * NB_IFNAME_SIZE];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/brif/%s", bridge, device);
+	return access(path, F_OK) == 0;
+}
+
+/* What the ingress of one of the bridge's ports does to the packets of its container. */
+static bool walk_port(struct search *search, const struct nb_flow_path *path,
+		      const struct nb_chain *chain, const char *port, struct carried *carried)
+{
+	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
+	struct nb_walk walk = {
+		.chains = &search->chains,
+		.look_up = nb_set_look_up,
+		.data = &sets,
+		.packet = { .mark_known = UINT32_MAX },
+	};
+	struct nb_flow_path there = *path;
+
+	memcpy(there.bridge, port, sizeof(there.bridge));
+	there.index = 0;
+	make_packet(&walk.packet, search, &there, NB_LEG_ARRIVES, chain);
+	nb_walk_chain(&walk, chain, chain->count);
+	/* those of other ports may have another */
+	carried->known &= walk.packet.mark_known & ~walk.packet.mark;
+	if (walk.outcomes == NB_OUTCOME_DROP && path->port)
+		tell(search, &there, NB_LEG_ARRIVES, NB_OBSTACLE_DROPS, &walk.drop, chain);
+	return walk.outcomes & NB_OUTCOME_DROP;
+}
+
+static bool walk_ports(struct search *search, const struct nb_flow_path *path,
+		       struct carried *carried)
+{
+	bool may_fail = false;
+
+	for (size_t i = 0; i < search->link_count; i++) {
+		const struct nb_chain *chain = search->sorted[i];
+
+		for (size_t j = 0; !chain->egress && j < chain->device_count; j++)
+			if (is_port(path->bridge, chain->devices[j]))
+				may_fail |= walk_port(search, path, chain, chain->devices[j],
+						      carried);
+	}
+	return may_fail;
+}
+
 static bool walk_path(struct search *search, const struct nb_flow_path *path)
 {
 	struct carried carried = { 0 };
@@ -454,6 +508,8 @@ static bool walk_path(struct search *search, const struct nb_flow_path *path)
 
 	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {
 		enter_leg(search, (enum nb_leg)leg, &carried);
+		if (leg == NB_LEG_ARRIVES)
+			may_fail |= walk_ports(search, path, &carried);
 		may_fail |= walk_leg(search, path, (enum nb_leg)leg, &carried);
 	}
 	return may_fail;
@@ -466,6 +522,15 @@ static bool may_concern(struct search *search, const struct nb_flow_path *path)
 
 	memcpy(any.bridge, path->bridge, sizeof(any.bridge));
 	return walk_path(search, &any);
+}
+
+/* Its setting, or the one of all bridges. */
+static void read_bridge_nf(struct search *search, const struct nb_flow_path *path)
+{
+	char file[64 + NB_IFNAME_SIZE];
+
+	snprintf(file, sizeof(file), "/sys/class/net/%s/bridge/nf_call_iptables", path->bridge);
+	search->bridge_nf = read_flag(BRIDGE_NF) || read_flag(file);
 }
 
 static void find_reverse_path(struct search *search, const struct nb_flow_path *path)
@@ -502,6 +567,7 @@ int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_
 
 	for (size_t i = 0; r == 0 && i < count && ret->count < MOST_OBSTACLES; i++) {
 		if (i == 0 || strcmp(paths[i].bridge, paths[i - 1].bridge) != 0) {
+			read_bridge_nf(&search, &paths[i]);
 			find_reverse_path(&search, &paths[i]);
 			concerned = may_concern(&search, &paths[i]);
 		}
@@ -586,7 +652,7 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 
 		/* a translation before ours, and the ingress of a bridge's port */
 		if (of == NB_LEG_NONE && !answers &&
-		    (one->device[0] ||
+		    (one->device_count ||
 		     (one->hook == NF_INET_PRE_ROUTING && one->family != NFPROTO_BRIDGE)))
 			of = NB_LEG_ARRIVES;
 		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain) ||
@@ -600,8 +666,8 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 	ret->owned = base->owned;
 	nb_obstacle_at(ret, place);
 	nb_program_of(&search->chains, base, ret->program, sizeof(ret->program));
-	if (base->device[0])
-		memcpy(there.bridge, base->device, sizeof(there.bridge));
+	if (base->device_count && !nb_chain_has_device(base, path->bridge))
+		memcpy(there.bridge, base->devices[0], sizeof(there.bridge));
 	if (leg != NB_LEG_NONE)
 		nb_obstacle_cure(&there, leg, base, search->mark, ret->cure, sizeof(ret->cure));
 	else
@@ -616,6 +682,7 @@ int nb_firewall_explain(struct nb_netlink *nl, uint32_t mark, const struct nb_fl
 	int r = read_firewalls(&search, err);
 	struct nb_place place;
 
+	read_bridge_nf(&search, path);
 	if (r == 0)
 		r = -ENOENT;
 	for (size_t i = 0; r == -ENOENT && i < search.chains.count; i++)
@@ -672,7 +739,8 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	bool marked = false;
 
-	for (size_t i = 0; i < search->sorted_count; i++) {
+	for (size_t n = 0; n < search->sorted_count; n++) {
+		size_t i = nth_chain(search, leg, n);
 		const struct nb_chain *chain = search->sorted[i];
 		struct nb_walk walk = {
 			.chains = &search->chains,
@@ -725,6 +793,7 @@ static int survey_bridge(struct search *search, const struct nb_flow_path *paths
 	if (!whole)
 		return -ENOMEM;
 	memcpy(any.bridge, paths->bridge, sizeof(any.bridge));
+	read_bridge_nf(search, paths);
 	search->network.length = 0;
 	(void)nb_route_network(search->nl, paths->index, &search->network, &ignored);
 	if (!survey_path(search, &any, whole)) {
@@ -747,7 +816,7 @@ static const char *hook_name(const struct nb_chain *chain)
 	static const char *const names[] = { "prerouting", "input", "forward", "output",
 					     "postrouting" };
 
-	if (chain->device[0])
+	if (chain->device_count)
 		return "ingress";
 	return chain->hook < sizeof(names) / sizeof(names[0]) ? names[chain->hook] : "";
 }

@@ -92,7 +92,7 @@ void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const st
 			 base->legacy ? "legacy" : "nft", base->table, base->name, match);
 		return;
 	}
-	if (base->family == NFPROTO_BRIDGE || (base->device[0] && leg == NB_LEG_TRANSLATED))
+	if (base->family == NFPROTO_BRIDGE || (base->device_count && leg == NB_LEG_TRANSLATED))
 		snprintf(match, sizeof(match), "%s%s dport %u",
 			 leg == NB_LEG_ARRIVES ? "" : "ip daddr 127.0.0.0/8 ", protocol,
 			 (unsigned int)(leg == NB_LEG_ARRIVES ? path->port : path->target.port));

@@ -81,6 +81,18 @@ DROPPED = [
             tcp dport 11434 drop
         }
     }"""), r"rule \d+ of chain netdev site early"),
+    ("a drop in the ingress of several devices", nft("""table netdev site {
+        chain early {
+            type filter hook ingress devices = { "br-app", "br-two" } priority 0; policy accept;
+            tcp dport 11434 drop
+        }
+    }"""), r"rule \d+ of chain netdev site early"),
+    ("a drop in the ingress of the bridge's port", nft("""table netdev site {
+        chain early {
+            type filter hook ingress device "vapp" priority 0; policy accept;
+            tcp dport 11434 drop
+        }
+    }"""), r"packets from vapp to 11434/tcp are dropped by rule \d+ of chain netdev site early"),
     # --- behind it
     ("127/8 from outside, dropped behind the translation",
      chain("iifname != \"lo\" ip daddr 127.0.0.0/8 counter drop", hook="prerouting", priority=0),
@@ -204,6 +216,16 @@ def _():
         file.write("1")
     obstacle(chain("ip daddr 127.0.0.0/8 drop", "bridge", hook="input"),
              r"rule \d+ of chain bridge site input \(ip daddr 127\.0\.0\.0/8 drop\)")
+
+
+@case("the same with the setting of the bridge alone")
+def _():
+    sh("ip link set br-app type bridge nf_call_iptables 1")
+    try:
+        obstacle(chain("ip daddr 127.0.0.0/8 drop", "bridge", hook="input"),
+                 r"rule \d+ of chain bridge site input \(ip daddr 127\.0\.0\.0/8 drop\)")
+    finally:
+        sh("ip link set br-app type bridge nf_call_iptables 0")
 
 
 @case("a reverse path that goes another way")

@@ -95,7 +95,7 @@ enum nb_passage {
 struct nb_firewall_chain {
 	const char *family; /* "ip", "inet", "bridge", "netdev" */
 	char *table, *chain;
-	const char *hook; /* "ingress", "prerouting", "input", "output", "postrouting" */
+	const char *hook; /* "ingress", "prerouting", "input", "output", "postrouting", "egress" */
 	int32_t priority;
 	bool legacy;	  /* of iptables-legacy */
 	bool owned;	  /* its table belongs to a process: nobody else may change it */

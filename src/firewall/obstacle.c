@@ -123,7 +123,7 @@ static int stage_of(const struct nb_chain *chain)
 	if (!is_of_link(chain))
 		return 3;
 	if (chain->device_count)
-		return 2;
+		return chain->egress ? 0 : 2;
 	return chain->hook != NF_INET_PRE_ROUTING;
 }
 
@@ -140,12 +140,14 @@ static int by_way(const void *a, const void *b)
 }
 
 /*
- * Number @n of the chains that are met in a leg. IPv4's come last, but first where they have
- * been run by the bridge's hook (bridge-nf-call-iptables).
+ * Number @n of the chains that are met in a leg. IPv4's come last, but first on the way out, and
+ * where they have been run by the bridge's hook (bridge-nf-call-iptables).
  */
 static size_t nth_chain(const struct search *search, enum nb_leg leg, size_t n)
 {
-	return leg == NB_LEG_TRANSLATED ? (n + search->link_count) % search->sorted_count : n;
+	return leg == NB_LEG_TRANSLATED || leg == NB_LEG_RETURNS
+		       ? (n + search->link_count) % search->sorted_count
+		       : n;
 }
 
 static bool read_flag(const char *path)
@@ -192,8 +194,10 @@ static enum nb_leg find_leg(const struct search *search, const struct nb_chain *
 			    const struct nb_flow_path *path)
 {
 	if (chain->device_count) { /* the ingress of devices */
-		if (chain->egress || !nb_chain_has_device(chain, path->bridge))
+		if (!nb_chain_has_device(chain, path->bridge))
 			return NB_LEG_NONE;
+		if (chain->egress)
+			return NB_LEG_RETURNS;
 		return search->bridge_nf ? NB_LEG_TRANSLATED : NB_LEG_ARRIVES;
 	}
 	if (chain->family == NFPROTO_NETDEV)
@@ -203,8 +207,8 @@ static enum nb_leg find_leg(const struct search *search, const struct nb_chain *
 		if (chain->family == NFPROTO_BRIDGE)
 			return search->bridge_nf && chain->priority > 0 ? NB_LEG_TRANSLATED
 									: NB_LEG_ARRIVES;
-		/* who translates first takes it; ours is said to come first, see hijacks */
-		if (strcmp(chain->type, "nat") == 0)
+		/* those behind ours do not see what is translated */
+		if (strcmp(chain->type, "nat") == 0 && chain->priority >= TRANSLATES_AT)
 			return NB_LEG_NONE;
 		return chain->priority < TRANSLATES_AT ? NB_LEG_ARRIVES : NB_LEG_TRANSLATED;
 	case NF_INET_LOCAL_IN:
@@ -213,12 +217,13 @@ static enum nb_leg find_leg(const struct search *search, const struct nb_chain *
 		return NB_LEG_ENTERS;
 	case NF_INET_LOCAL_OUT:
 	case NF_INET_POST_ROUTING:
-		/* a bridge's own chains see it with the address that was dialled */
-		if (chain->family == NFPROTO_BRIDGE || strcmp(chain->type, "nat") == 0)
+		if (chain->family == NFPROTO_BRIDGE)
+			return NB_LEG_RETURNS;
+		if (strcmp(chain->type, "nat") == 0 || chain->priority == NF_IP_PRI_NAT_SRC)
 			return NB_LEG_NONE;
 		if (chain->hook == NF_INET_LOCAL_OUT)
 			return NB_LEG_ANSWERS;
-		return chain->priority < NF_IP_PRI_NAT_SRC ? NB_LEG_LEAVES : NB_LEG_NONE;
+		return chain->priority < NF_IP_PRI_NAT_SRC ? NB_LEG_LEAVES : NB_LEG_RETURNS;
 	}
 	return NB_LEG_NONE;
 }
@@ -258,17 +263,21 @@ static void make_request(struct nb_packet *packet, const struct nb_flow_path *pa
 	packet->ct_status_known = IPS_DST_NAT;
 }
 
-static void make_answer(struct nb_packet *packet, const struct nb_flow_path *path,
+static void make_answer(struct nb_packet *packet, const struct nb_flow_path *path, enum nb_leg leg,
 			const struct nb_chain *chain)
 {
-	set_device(&packet->out, path);
+	if (chain->family != NFPROTO_BRIDGE)
+		set_device(&packet->out, path);
 	packet->in.known = true; /* there is none */
 	packet->source_type = RTN_LOCAL;
 	packet->destination_type = RTN_UNICAST;
-	nb_packet_set_source(packet, path->target.address, path->port ? 32 : 8);
+	if (leg != NB_LEG_RETURNS)
+		nb_packet_set_source(packet, path->target.address, path->port ? 32 : 8);
 	if (path->port)
-		nb_packet_set_source_port(packet, path->target.port);
-	if (chain->hook == NF_INET_LOCAL_OUT && chain->priority <= NF_IP_PRI_CONNTRACK)
+		nb_packet_set_source_port(packet,
+					  leg == NB_LEG_RETURNS ? path->port : path->target.port);
+	if (is_of_link(chain) ||
+	    (chain->hook == NF_INET_LOCAL_OUT && chain->priority <= NF_IP_PRI_CONNTRACK))
 		return;
 	packet->ct_state = NF_CT_STATE_BIT(IP_CT_ESTABLISHED);
 	packet->ct_state_known = UINT32_MAX;
@@ -286,8 +295,8 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 	if (path->protocol)
 		nb_packet_set_protocol(packet, path->protocol);
 	packet->ct_dialled = path->port;
-	if (leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES) {
-		make_answer(packet, path, chain);
+	if (leg >= NB_LEG_ANSWERS) {
+		make_answer(packet, path, leg, chain);
 		nb_packet_set_destination(packet, search->network.address, search->network.length);
 	} else {
 		make_request(packet, path, chain, leg != NB_LEG_ARRIVES);
@@ -315,7 +324,7 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 	struct nb_obstacle obstacle = {
 		.kind = kind,
 		.path = *path,
-		.answers = leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES,
+		.answers = leg >= NB_LEG_ANSWERS,
 		.owned = base->owned,
 	};
 
@@ -656,7 +665,7 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 		     (one->hook == NF_INET_PRE_ROUTING && one->family != NFPROTO_BRIDGE)))
 			of = NB_LEG_ARRIVES;
 		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain) ||
-		    answers != (of == NB_LEG_ANSWERS || of == NB_LEG_LEAVES))
+		    answers != (of >= NB_LEG_ANSWERS))
 			continue;
 		base = one;
 		leg = of;
@@ -817,7 +826,7 @@ static const char *hook_name(const struct nb_chain *chain)
 					     "postrouting" };
 
 	if (chain->device_count)
-		return "ingress";
+		return chain->egress ? "egress" : "ingress";
 	return chain->hook < sizeof(names) / sizeof(names[0]) ? names[chain->hook] : "";
 }
 

@@ -52,7 +52,7 @@ void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const st
 		      uint32_t mark, char *buffer, size_t size)
 {
 	const char *protocol = nb_protocol_name(path->protocol);
-	bool answers = leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES;
+	bool answers = leg >= NB_LEG_ANSWERS;
 	bool tracked = base->priority > NF_IP_PRI_CONNTRACK;
 	char match[160];
 
@@ -92,7 +92,12 @@ void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const st
 			 base->legacy ? "legacy" : "nft", base->table, base->name, match);
 		return;
 	}
-	if (base->family == NFPROTO_BRIDGE || (base->device_count && leg == NB_LEG_TRANSLATED))
+	if (leg == NB_LEG_RETURNS && (base->family == NFPROTO_BRIDGE || base->egress))
+		snprintf(match, sizeof(match), "%s sport %u", protocol, path->port);
+	else if (leg == NB_LEG_RETURNS)
+		snprintf(match, sizeof(match), "oifname %s %s sport %u", path->bridge, protocol,
+			 path->port);
+	else if (base->family == NFPROTO_BRIDGE || (base->device_count && leg == NB_LEG_TRANSLATED))
 		snprintf(match, sizeof(match), "%s%s dport %u",
 			 leg == NB_LEG_ARRIVES ? "" : "ip daddr 127.0.0.0/8 ", protocol,
 			 (unsigned int)(leg == NB_LEG_ARRIVES ? path->port : path->target.port));

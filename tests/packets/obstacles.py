@@ -176,7 +176,25 @@ DROPPED = [
      r"answers .* rule \d+ of chain ip filter guard \(.*-m multiport \.\.\. drop\)"),
     ("NOTRACK of answers", "iptables-nft -t raw -A OUTPUT -s 127.0.0.1 -j NOTRACK",
      r"not tracked.* rule \d+ of chain ip raw OUTPUT"),
+    ("a postrouting chain behind the translation",
+     chain("oifname \"br-app\" tcp sport 11434 drop", hook="postrouting", priority=150),
+     r"answers .* rule \d+ of chain inet site postrouting \(.*th sport 11434 drop\)"),
+    ("a drop in the device's egress", nft("""table netdev site {
+        chain late {
+            type filter hook egress device "br-app" priority 0; policy accept;
+            tcp sport 11434 drop
+        }
+    }"""), r"answers .* rule \d+ of chain netdev site late"),
+    # --- a nat chain before ours
+    ("a nat chain that drops", chain("tcp dport 11434 drop", head="type nat hook prerouting priority "
+                                     "-150; policy accept;", hook="prerouting"),
+     r"rule \d+ of chain inet site prerouting \(.*th dport 11434 drop\)"),
     # --- the bridge's own chains
+    ("a bridge's output", chain("ether type ip tcp sport 11434 drop", "bridge", hook="output"),
+     r"answers .* rule \d+ of chain bridge site output"),
+    ("a bridge's postrouting", chain("ether type ip tcp sport 11434 drop", "bridge",
+                                     hook="postrouting"),
+     r"answers .* rule \d+ of chain bridge site postrouting"),
     ("a bridge's own chain", chain("meta protocol ip tcp dport 11434 drop", "bridge", hook="input"),
      r"rule \d+ of chain bridge site input"),
 ]

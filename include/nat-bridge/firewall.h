@@ -18,11 +18,11 @@ struct nb_flow_path {
 	struct nb_target target;
 };
 
-#define NB_OBSTACLE_CURE  320
+#define NB_OBSTACLE_CURE  512
 #define NB_OBSTACLE_NAME  128 /* of a table or a chain; what is longer is cut */
 #define NB_OBSTACLE_RULE  256
 #define NB_OBSTACLE_WHERE 512
-#define NB_OBSTACLE_TEXT  1024
+#define NB_OBSTACLE_TEXT  1280
 
 enum nb_obstacle_kind {
 	NB_OBSTACLE_DROPS,

@@ -120,7 +120,7 @@ DROPPED = [
      r"rule \d+ of chain inet site prerouting"),
     ("the wiki's filter for what is not this device's address",
      chain("fib daddr . iif type != { local, broadcast, multicast } drop", hook="prerouting",
-           priority=0), r"rule \d+ of chain inet site prerouting \(fib "),
+           priority=0), r"rule \d+ of chain inet site prerouting \(fib daddr \. iif type != @"),
     ("a map whose rest is dropped",
      chain("ip daddr vmap { 10.0.0.0/8 : accept, * : drop }", hook="prerouting", priority=10),
      r"rule \d+ of chain inet site prerouting"),
@@ -402,6 +402,23 @@ def opened(rules, policy):
 
 
 table_cases(OPENED, opened)
+
+
+@case("a bridge whose name is a word of nft's, or begins with a digit: the command can be typed")
+def _():
+    for name in ("bridge", "0br"):
+        fresh()
+        sh(f"ip link set br-two down; ip link set br-two name {name}; ip link set {name} up")
+        try:
+            lab.good("add", name, f"{PORT}:{lab.mapped}")
+            sh(chain("oifname != \"lo\" ip saddr 127.0.0.0/8 drop"))
+            found = warnings_of("check")
+            expect_eq(len(found), 1, f"{name}: {found}")
+            sh(found[0].rsplit("): ", 1)[1])
+            expect_eq(warnings_of("check"), [], f"{name}: mended")
+            lab.good("remove", name, PORT)
+        finally:
+            sh(f"ip link set {name} down; ip link set {name} name br-two; ip link set br-two up")
 
 
 @case("a table that is switched off: nothing to say, and no opener; switched on, both")

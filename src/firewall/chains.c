@@ -84,11 +84,15 @@ static int take_target(struct nftnl_expr *expr, void *data)
 
 static int load(struct nb_netlink *nl, struct nb_chain *chain, struct nb_error *err)
 {
+	int r;
+
 	if (chain->loaded)
 		return 0;
-	chain->loaded = true;
-	return nb_foreign_dump_rules(nl, chain->family, chain->table, chain->name, append_rule,
-				     chain, err);
+	r = nb_foreign_dump_rules(nl, chain->family, chain->table, chain->name, append_rule, chain,
+				  err);
+	/* after half a dump it is a chain that nobody can read, and not a short one */
+	chain->loaded = r == 0;
+	return r;
 }
 
 int nb_chains_load(struct nb_netlink *nl, struct nb_chain_list *list, size_t index,

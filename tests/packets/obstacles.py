@@ -286,7 +286,7 @@ HEALTHY = [
         iptables-nft -A OUTPUT -j ufw-out; iptables-nft -P OUTPUT DROP
         iptables-nft -A INPUT -m recent --name x --set -j ufw-limit
         iptables-nft -A ufw-limit -m limit --limit 3/min -j LOG
-        iptables-nft -A ufw-limit -j REJECT"""),
+        iptables-nft -A ufw-limit -j REJECT""", "iptables-nft -F ufw-out"),
     ("firewalld's habits", nft("""table inet habits {
         chain mangle_pre { type filter hook prerouting priority -140; policy accept;
             jump zones; }

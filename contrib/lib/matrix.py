@@ -17,11 +17,17 @@ HEAD = ("| firewall | event | a plain DNAT | after the event | after one `apply`
 NOT_RUN = [
     ("iptables-nft 1.8.4", "all", "in no release that Debian's mirrors still have; its encoding is "
      "held by a test of bytes (tests/unit/test_ruleset_openers.c)"),
+    ("iptables-nft 1.8.5, 1.8.6, 1.8.8, 1.8.10", "all", "in none of these releases of Debian"),
+    ("firewalld 0.9", "all", "that of Debian 11 wants a kernel with modules"),
     ("flowtables", "all", "the kernel of these machines has none"),
     ("Docker's nftables backend", "all", "Debian's docker.io has none; its iptables backend runs in "
      "tests/engines/docker.sh"),
-    ("kube-proxy, Cilium, Tailscale", "all", "the programs themselves; rules like theirs are in "
+    ("Docker's, Podman's iptables backend", "all", "by this run; tests/engines/docker.sh and "
+     "tests/engines/podman.sh run them, without these events"),
+    ("netavark's nftables backend", "all", "its version in Debian 12 and here has none"),
+    ("kube-proxy, kubelet, Tailscale", "all", "the programs themselves; rules like theirs are in "
      "tests/packets/obstacles.py"),
+    ("Cilium", "all", "neither the program nor rules like its own"),
 ]
 
 

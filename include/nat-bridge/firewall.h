@@ -18,11 +18,11 @@ struct nb_flow_path {
 	struct nb_target target;
 };
 
-#define NB_OBSTACLE_CURE  320
+#define NB_OBSTACLE_CURE  512
 #define NB_OBSTACLE_NAME  128 /* of a table or a chain; what is longer is cut */
 #define NB_OBSTACLE_RULE  256
 #define NB_OBSTACLE_WHERE 512
-#define NB_OBSTACLE_TEXT  1024
+#define NB_OBSTACLE_TEXT  1280
 
 enum nb_obstacle_kind {
 	NB_OBSTACLE_DROPS,
@@ -95,7 +95,7 @@ enum nb_passage {
 struct nb_firewall_chain {
 	const char *family; /* "ip", "inet", "bridge", "netdev" */
 	char *table, *chain;
-	const char *hook; /* "ingress", "prerouting", "input", "output", "postrouting" */
+	const char *hook; /* "ingress", "prerouting", "input", "output", "postrouting", "egress" */
 	int32_t priority;
 	bool legacy;	  /* of iptables-legacy */
 	bool owned;	  /* its table belongs to a process: nobody else may change it */

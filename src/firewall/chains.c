@@ -12,6 +12,31 @@
 #include "../ruleset/foreign.h"
 #include "chains.h"
 
+#define NETDEV_EGRESS 1 /* NF_NETDEV_EGRESS since Linux 5.16 */
+
+/* One device, or several (Linux 5.5). */
+static int add_devices(struct nb_chain *chain, const struct nftnl_chain *from)
+{
+	const char *one[] = { nftnl_chain_get_str(from, NFTNL_CHAIN_DEV), NULL };
+	const char *const *names = nftnl_chain_get(from, NFTNL_CHAIN_DEVICES);
+	size_t count = 0;
+
+	if (!names)
+		names = one;
+	while (names[count])
+		count++;
+	if (!count)
+		return 0;
+	chain->devices = calloc(count, sizeof(*chain->devices));
+	if (!chain->devices)
+		return -ENOMEM;
+	for (size_t i = 0; i < count; i++)
+		snprintf(chain->devices[i], sizeof(chain->devices[i]), "%s", names[i]);
+	chain->device_count = count;
+	chain->egress = chain->family == NFPROTO_NETDEV && chain->hook == NETDEV_EGRESS;
+	return 0;
+}
+
 int nb_chains_add(struct nb_chain_list *list, const struct nftnl_chain *chain, bool owned)
 {
 	struct nb_chain *added = nb_chain_list_add(
@@ -32,10 +57,7 @@ int nb_chains_add(struct nb_chain_list *list, const struct nftnl_chain *chain, b
 	text = nftnl_chain_get_str(chain, NFTNL_CHAIN_TYPE);
 	if (text && strlen(text) < sizeof(added->type))
 		strcpy(added->type, text);
-	text = nftnl_chain_get_str(chain, NFTNL_CHAIN_DEV);
-	if (text && strlen(text) < sizeof(added->device))
-		strcpy(added->device, text);
-	return 0;
+	return add_devices(added, chain);
 }
 
 static int append_rule(const struct nlmsghdr *message, void *data)
@@ -62,11 +84,15 @@ static int take_target(struct nftnl_expr *expr, void *data)
 
 static int load(struct nb_netlink *nl, struct nb_chain *chain, struct nb_error *err)
 {
+	int r;
+
 	if (chain->loaded)
 		return 0;
-	chain->loaded = true;
-	return nb_foreign_dump_rules(nl, chain->family, chain->table, chain->name, append_rule,
-				     chain, err);
+	r = nb_foreign_dump_rules(nl, chain->family, chain->table, chain->name, append_rule, chain,
+				  err);
+	/* after half a dump it is a chain that nobody can read, and not a short one */
+	chain->loaded = r == 0;
+	return r;
 }
 
 int nb_chains_load(struct nb_netlink *nl, struct nb_chain_list *list, size_t index,

@@ -45,9 +45,11 @@ struct search {
 	struct nb_chain_list chains;
 	struct nb_foreign_name *owned;
 	size_t owned_count;
-	const struct nb_chain **sorted; /* base chains, in the order of the way */
-	size_t sorted_count;
-	bool bridge_nf; /* IPv4 hooks see a bridge's packets before its own later chains do */
+	struct nb_foreign_name *dormant;
+	size_t dormant_count;
+	const struct nb_chain **sorted;	 /* base chains, in the order of the way */
+	size_t sorted_count, link_count; /* all; those before IPv4's */
+	bool bridge_nf; /* IPv4 hooks see this bridge's packets before its own later chains do */
 	struct nb_obstacle_list *found;
 	int result;		  /* -ENOMEM: one was found, and could not be kept */
 	struct nb_prefix network; /* of the bridge that is looked at */
@@ -63,8 +65,13 @@ static int read_table(const struct nlmsghdr *message, void *data)
 
 	if (!table)
 		return -ENOMEM;
-	if (nftnl_table_nlmsg_parse(message, table) == 0)
-		r = nb_foreign_remember_owned(&search->owned, &search->owned_count, table);
+	if (nftnl_table_nlmsg_parse(message, table) < 0)
+		goto out;
+	r = nb_foreign_remember(&search->owned, &search->owned_count, table, NFT_TABLE_F_OWNER);
+	if (r == 0)
+		r = nb_foreign_remember(&search->dormant, &search->dormant_count, table,
+					NFT_TABLE_F_DORMANT);
+out:
 	nftnl_table_free(table);
 	return r;
 }
@@ -84,10 +91,11 @@ static int read_chain(const struct nlmsghdr *message, void *data)
 	family = (uint8_t)nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
 	table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
 	if (family == NFPROTO_IPV6 || family == NFPROTO_ARP ||
-	    (family == NFPROTO_INET && strcmp(table, NB_TABLE_NAME) == 0))
+	    (family == NFPROTO_INET && strcmp(table, NB_TABLE_NAME) == 0) ||
+	    nb_foreign_is_in(search->dormant, search->dormant_count, family, table))
 		goto out;
 	r = nb_chains_add(&search->chains, chain,
-			  nb_foreign_is_owned(search->owned, search->owned_count, family, table));
+			  nb_foreign_is_in(search->owned, search->owned_count, family, table));
 out:
 	nftnl_chain_free(chain);
 	return r;
@@ -103,33 +111,43 @@ static int dump(struct search *search, uint16_t type,
 			      callback, search, NULL);
 }
 
-/*
- * Where a packet that comes in meets a chain: at the bridge, its ingress as of a device, the hooks
- * of IPv4. With bridge-nf-call-iptables those of prerouting are run within the bridge's.
- */
-static int stage_of(const struct nb_chain *chain, bool bridge_nf)
+/* Is it one of the bridge or of a device, and not of IPv4's hooks? */
+static bool is_of_link(const struct nb_chain *chain)
 {
-	if (chain->device[0])
-		return 4;
-	if (chain->family == NFPROTO_BRIDGE && chain->hook == NF_INET_PRE_ROUTING)
-		return bridge_nf && chain->priority > 0 ? 2 : 0;
-	if (chain->family == NFPROTO_BRIDGE)
-		return 3;
-	return bridge_nf ? 1 : 5;
+	return chain->device_count || chain->family == NFPROTO_BRIDGE;
 }
 
-static int by_way(const void *a, const void *b, void *data)
+/* A packet that comes in meets those of the bridge, then those of its ingress as of a device. */
+static int stage_of(const struct nb_chain *chain)
+{
+	if (!is_of_link(chain))
+		return 3;
+	if (chain->device_count)
+		return chain->egress ? 0 : 2;
+	return chain->hook != NF_INET_PRE_ROUTING;
+}
+
+static int by_way(const void *a, const void *b)
 {
 	const struct nb_chain *first = *(const struct nb_chain *const *)a;
 	const struct nb_chain *second = *(const struct nb_chain *const *)b;
-	const struct search *search = data;
-	int stage = stage_of(first, search->bridge_nf), other = stage_of(second, search->bridge_nf);
 
-	if (stage != other)
-		return stage - other;
+	if (stage_of(first) != stage_of(second))
+		return stage_of(first) - stage_of(second);
 	if (first->priority != second->priority)
 		return first->priority < second->priority ? -1 : 1;
 	return first < second ? -1 : first > second;
+}
+
+/*
+ * Number @n of the chains that are met in a leg. IPv4's come last, but first on the way out, and
+ * where they have been run by the bridge's hook (bridge-nf-call-iptables).
+ */
+static size_t nth_chain(const struct search *search, enum nb_leg leg, size_t n)
+{
+	return leg == NB_LEG_TRANSLATED || leg == NB_LEG_RETURNS
+		       ? (n + search->link_count) % search->sorted_count
+		       : n;
 }
 
 static bool read_flag(const char *path)
@@ -162,10 +180,10 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 		if (!search->chains.items[i].base)
 			continue;
 		search->sorted[search->sorted_count++] = &search->chains.items[i];
+		search->link_count += is_of_link(&search->chains.items[i]);
 		r = nb_chains_load(search->nl, &search->chains, i, err);
 	}
-	search->bridge_nf = read_flag(BRIDGE_NF);
-	qsort_r(search->sorted, search->sorted_count, sizeof(*search->sorted), by_way, search);
+	qsort(search->sorted, search->sorted_count, sizeof(*search->sorted), by_way);
 	return r;
 }
 
@@ -175,9 +193,11 @@ static int read_firewalls(struct search *search, struct nb_error *err)
 static enum nb_leg find_leg(const struct search *search, const struct nb_chain *chain,
 			    const struct nb_flow_path *path)
 {
-	if (chain->device[0]) { /* the ingress of one device */
-		if (chain->hook == NF_INET_LOCAL_IN || strcmp(chain->device, path->bridge) != 0)
+	if (chain->device_count) { /* the ingress of devices */
+		if (!nb_chain_has_device(chain, path->bridge))
 			return NB_LEG_NONE;
+		if (chain->egress)
+			return NB_LEG_RETURNS;
 		return search->bridge_nf ? NB_LEG_TRANSLATED : NB_LEG_ARRIVES;
 	}
 	if (chain->family == NFPROTO_NETDEV)
@@ -187,8 +207,8 @@ static enum nb_leg find_leg(const struct search *search, const struct nb_chain *
 		if (chain->family == NFPROTO_BRIDGE)
 			return search->bridge_nf && chain->priority > 0 ? NB_LEG_TRANSLATED
 									: NB_LEG_ARRIVES;
-		/* who translates first takes it; ours is said to come first, see hijacks */
-		if (strcmp(chain->type, "nat") == 0)
+		/* those behind ours do not see what is translated */
+		if (strcmp(chain->type, "nat") == 0 && chain->priority >= TRANSLATES_AT)
 			return NB_LEG_NONE;
 		return chain->priority < TRANSLATES_AT ? NB_LEG_ARRIVES : NB_LEG_TRANSLATED;
 	case NF_INET_LOCAL_IN:
@@ -197,12 +217,13 @@ static enum nb_leg find_leg(const struct search *search, const struct nb_chain *
 		return NB_LEG_ENTERS;
 	case NF_INET_LOCAL_OUT:
 	case NF_INET_POST_ROUTING:
-		/* a bridge's own chains see it with the address that was dialled */
-		if (chain->family == NFPROTO_BRIDGE || strcmp(chain->type, "nat") == 0)
+		if (chain->family == NFPROTO_BRIDGE)
+			return NB_LEG_RETURNS;
+		if (strcmp(chain->type, "nat") == 0 || chain->priority == NF_IP_PRI_NAT_SRC)
 			return NB_LEG_NONE;
 		if (chain->hook == NF_INET_LOCAL_OUT)
 			return NB_LEG_ANSWERS;
-		return chain->priority < NF_IP_PRI_NAT_SRC ? NB_LEG_LEAVES : NB_LEG_NONE;
+		return chain->priority < NF_IP_PRI_NAT_SRC ? NB_LEG_LEAVES : NB_LEG_RETURNS;
 	}
 	return NB_LEG_NONE;
 }
@@ -233,8 +254,7 @@ static void make_request(struct nb_packet *packet, const struct nb_flow_path *pa
 	packet->source_type = RTN_UNICAST;
 	packet->destination_type = RTN_LOCAL;
 	set_destination(packet, path, translated);
-	if (chain->family == NFPROTO_BRIDGE || chain->device[0] ||
-	    (!translated && chain->priority <= NF_IP_PRI_CONNTRACK))
+	if (is_of_link(chain) || (!translated && chain->priority <= NF_IP_PRI_CONNTRACK))
 		return;
 	packet->ct_state = NF_CT_STATE_BIT(IP_CT_NEW);
 	packet->ct_state_known = UINT32_MAX;
@@ -243,17 +263,21 @@ static void make_request(struct nb_packet *packet, const struct nb_flow_path *pa
 	packet->ct_status_known = IPS_DST_NAT;
 }
 
-static void make_answer(struct nb_packet *packet, const struct nb_flow_path *path,
+static void make_answer(struct nb_packet *packet, const struct nb_flow_path *path, enum nb_leg leg,
 			const struct nb_chain *chain)
 {
-	set_device(&packet->out, path);
+	if (chain->family != NFPROTO_BRIDGE)
+		set_device(&packet->out, path);
 	packet->in.known = true; /* there is none */
 	packet->source_type = RTN_LOCAL;
 	packet->destination_type = RTN_UNICAST;
-	nb_packet_set_source(packet, path->target.address, path->port ? 32 : 8);
+	if (leg != NB_LEG_RETURNS)
+		nb_packet_set_source(packet, path->target.address, path->port ? 32 : 8);
 	if (path->port)
-		nb_packet_set_source_port(packet, path->target.port);
-	if (chain->hook == NF_INET_LOCAL_OUT && chain->priority <= NF_IP_PRI_CONNTRACK)
+		nb_packet_set_source_port(packet,
+					  leg == NB_LEG_RETURNS ? path->port : path->target.port);
+	if (is_of_link(chain) ||
+	    (chain->hook == NF_INET_LOCAL_OUT && chain->priority <= NF_IP_PRI_CONNTRACK))
 		return;
 	packet->ct_state = NF_CT_STATE_BIT(IP_CT_ESTABLISHED);
 	packet->ct_state_known = UINT32_MAX;
@@ -271,8 +295,8 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 	if (path->protocol)
 		nb_packet_set_protocol(packet, path->protocol);
 	packet->ct_dialled = path->port;
-	if (leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES) {
-		make_answer(packet, path, chain);
+	if (leg >= NB_LEG_ANSWERS) {
+		make_answer(packet, path, leg, chain);
 		nb_packet_set_destination(packet, search->network.address, search->network.length);
 	} else {
 		make_request(packet, path, chain, leg != NB_LEG_ARRIVES);
@@ -300,7 +324,7 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 	struct nb_obstacle obstacle = {
 		.kind = kind,
 		.path = *path,
-		.answers = leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES,
+		.answers = leg >= NB_LEG_ANSWERS,
 		.owned = base->owned,
 	};
 
@@ -336,8 +360,7 @@ static void enter_leg(const struct search *search, enum nb_leg leg, struct carri
 static bool is_behind_ours(enum nb_leg leg, const struct nb_chain *chain)
 {
 	if (leg == NB_LEG_TRANSLATED)
-		return chain->family == NFPROTO_BRIDGE || chain->device[0] ||
-		       chain->priority > STAMPS_AT;
+		return is_of_link(chain) || chain->priority > STAMPS_AT;
 	return leg == NB_LEG_ENTERS && chain->priority > ADMITS_LATE_AT;
 }
 
@@ -422,7 +445,7 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 	bool marked = false;
 
 	for (size_t i = 0; i < search->sorted_count && !stretch.failed; i++) {
-		const struct nb_chain *chain = search->sorted[i];
+		const struct nb_chain *chain = search->sorted[nth_chain(search, leg, i)];
 
 		if (find_leg(search, chain, path) != leg)
 			continue;
@@ -439,6 +462,54 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 	return stretch.may_fail;
 }
 
+static bool is_port(const char *bridge, const char *device)
+{
+	char path[64 + 2 * NB_IFNAME_SIZE];
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/brif/%s", bridge, device);
+	return access(path, F_OK) == 0;
+}
+
+/* What the ingress of one of the bridge's ports does to the packets of its container. */
+static bool walk_port(struct search *search, const struct nb_flow_path *path,
+		      const struct nb_chain *chain, const char *port, struct carried *carried)
+{
+	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
+	struct nb_walk walk = {
+		.chains = &search->chains,
+		.look_up = nb_set_look_up,
+		.data = &sets,
+		.packet = { .mark_known = UINT32_MAX },
+	};
+	struct nb_flow_path there = *path;
+
+	memcpy(there.bridge, port, sizeof(there.bridge));
+	there.index = 0;
+	make_packet(&walk.packet, search, &there, NB_LEG_ARRIVES, chain);
+	nb_walk_chain(&walk, chain, chain->count);
+	/* those of other ports may have another */
+	carried->known &= walk.packet.mark_known & ~walk.packet.mark;
+	if (walk.outcomes == NB_OUTCOME_DROP && path->port)
+		tell(search, &there, NB_LEG_ARRIVES, NB_OBSTACLE_DROPS, &walk.drop, chain);
+	return walk.outcomes & NB_OUTCOME_DROP;
+}
+
+static bool walk_ports(struct search *search, const struct nb_flow_path *path,
+		       struct carried *carried)
+{
+	bool may_fail = false;
+
+	for (size_t i = 0; i < search->link_count; i++) {
+		const struct nb_chain *chain = search->sorted[i];
+
+		for (size_t j = 0; !chain->egress && j < chain->device_count; j++)
+			if (is_port(path->bridge, chain->devices[j]))
+				may_fail |= walk_port(search, path, chain, chain->devices[j],
+						      carried);
+	}
+	return may_fail;
+}
+
 static bool walk_path(struct search *search, const struct nb_flow_path *path)
 {
 	struct carried carried = { 0 };
@@ -446,6 +517,8 @@ static bool walk_path(struct search *search, const struct nb_flow_path *path)
 
 	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {
 		enter_leg(search, (enum nb_leg)leg, &carried);
+		if (leg == NB_LEG_ARRIVES)
+			may_fail |= walk_ports(search, path, &carried);
 		may_fail |= walk_leg(search, path, (enum nb_leg)leg, &carried);
 	}
 	return may_fail;
@@ -458,6 +531,15 @@ static bool may_concern(struct search *search, const struct nb_flow_path *path)
 
 	memcpy(any.bridge, path->bridge, sizeof(any.bridge));
 	return walk_path(search, &any);
+}
+
+/* Its setting, or the one of all bridges. */
+static void read_bridge_nf(struct search *search, const struct nb_flow_path *path)
+{
+	char file[64 + NB_IFNAME_SIZE];
+
+	snprintf(file, sizeof(file), "/sys/class/net/%s/bridge/nf_call_iptables", path->bridge);
+	search->bridge_nf = read_flag(BRIDGE_NF) || read_flag(file);
 }
 
 static void find_reverse_path(struct search *search, const struct nb_flow_path *path)
@@ -480,6 +562,7 @@ static void close_firewalls(struct search *search)
 {
 	free(search->sorted);
 	nb_foreign_forget(search->owned, search->owned_count);
+	nb_foreign_forget(search->dormant, search->dormant_count);
 	nb_chain_list_clear(&search->chains);
 }
 
@@ -493,6 +576,7 @@ int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_
 
 	for (size_t i = 0; r == 0 && i < count && ret->count < MOST_OBSTACLES; i++) {
 		if (i == 0 || strcmp(paths[i].bridge, paths[i - 1].bridge) != 0) {
+			read_bridge_nf(&search, &paths[i]);
 			find_reverse_path(&search, &paths[i]);
 			concerned = may_concern(&search, &paths[i]);
 		}
@@ -577,11 +661,11 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 
 		/* a translation before ours, and the ingress of a bridge's port */
 		if (of == NB_LEG_NONE && !answers &&
-		    (one->device[0] ||
+		    (one->device_count ||
 		     (one->hook == NF_INET_PRE_ROUTING && one->family != NFPROTO_BRIDGE)))
 			of = NB_LEG_ARRIVES;
 		if (of == NB_LEG_NONE || !leads_to(search, one, place->chain) ||
-		    answers != (of == NB_LEG_ANSWERS || of == NB_LEG_LEAVES))
+		    answers != (of >= NB_LEG_ANSWERS))
 			continue;
 		base = one;
 		leg = of;
@@ -591,8 +675,8 @@ static void explain(const struct search *search, const struct nb_flow_path *path
 	ret->owned = base->owned;
 	nb_obstacle_at(ret, place);
 	nb_program_of(&search->chains, base, ret->program, sizeof(ret->program));
-	if (base->device[0])
-		memcpy(there.bridge, base->device, sizeof(there.bridge));
+	if (base->device_count && !nb_chain_has_device(base, path->bridge))
+		memcpy(there.bridge, base->devices[0], sizeof(there.bridge));
 	if (leg != NB_LEG_NONE)
 		nb_obstacle_cure(&there, leg, base, search->mark, ret->cure, sizeof(ret->cure));
 	else
@@ -607,6 +691,7 @@ int nb_firewall_explain(struct nb_netlink *nl, uint32_t mark, const struct nb_fl
 	int r = read_firewalls(&search, err);
 	struct nb_place place;
 
+	read_bridge_nf(&search, path);
 	if (r == 0)
 		r = -ENOENT;
 	for (size_t i = 0; r == -ENOENT && i < search.chains.count; i++)
@@ -663,7 +748,8 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	bool marked = false;
 
-	for (size_t i = 0; i < search->sorted_count; i++) {
+	for (size_t n = 0; n < search->sorted_count; n++) {
+		size_t i = nth_chain(search, leg, n);
 		const struct nb_chain *chain = search->sorted[i];
 		struct nb_walk walk = {
 			.chains = &search->chains,
@@ -716,6 +802,7 @@ static int survey_bridge(struct search *search, const struct nb_flow_path *paths
 	if (!whole)
 		return -ENOMEM;
 	memcpy(any.bridge, paths->bridge, sizeof(any.bridge));
+	read_bridge_nf(search, paths);
 	search->network.length = 0;
 	(void)nb_route_network(search->nl, paths->index, &search->network, &ignored);
 	if (!survey_path(search, &any, whole)) {
@@ -738,8 +825,8 @@ static const char *hook_name(const struct nb_chain *chain)
 	static const char *const names[] = { "prerouting", "input", "forward", "output",
 					     "postrouting" };
 
-	if (chain->device[0])
-		return "ingress";
+	if (chain->device_count)
+		return chain->egress ? "egress" : "ingress";
 	return chain->hook < sizeof(names) / sizeof(names[0]) ? names[chain->hook] : "";
 }
 

@@ -48,13 +48,28 @@ void nb_place_text(const struct nb_place *place, char *buffer, size_t size)
 			 nb_family_name(chain->family), chain->table, chain->name);
 }
 
+/*
+ * A device's name for nft, through a shell. A word of nft's grammar ("bridge", "0br") is none to
+ * it without quotes; no word of it has a letter first and a hyphen somewhere.
+ */
+static const char *quote(const char *name, char *buffer, size_t size)
+{
+	char first = (char)(name[0] | 0x20);
+
+	if (first >= 'a' && first <= 'z' && strchr(name, '-'))
+		return name;
+	snprintf(buffer, size, "'\"%s\"'", name);
+	return buffer;
+}
+
 void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const struct nb_chain *base,
 		      uint32_t mark, char *buffer, size_t size)
 {
 	const char *protocol = nb_protocol_name(path->protocol);
-	bool answers = leg == NB_LEG_ANSWERS || leg == NB_LEG_LEAVES;
+	bool answers = leg >= NB_LEG_ANSWERS;
 	bool tracked = base->priority > NF_IP_PRI_CONNTRACK;
-	char match[160];
+	char match[160], quoted[NB_IFNAME_SIZE + 4];
+	const char *bridge = quote(path->bridge, quoted, sizeof(quoted));
 
 	/* which stands in panic mode, and for a moment of a reload */
 	if (strcmp(base->table, "firewalld_policy_drop") == 0) {
@@ -92,16 +107,21 @@ void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const st
 			 base->legacy ? "legacy" : "nft", base->table, base->name, match);
 		return;
 	}
-	if (base->family == NFPROTO_BRIDGE || (base->device[0] && leg == NB_LEG_TRANSLATED))
+	if (leg == NB_LEG_RETURNS && (base->family == NFPROTO_BRIDGE || base->egress))
+		snprintf(match, sizeof(match), "%s sport %u", protocol, path->port);
+	else if (leg == NB_LEG_RETURNS)
+		snprintf(match, sizeof(match), "oifname %s %s sport %u", bridge, protocol,
+			 path->port);
+	else if (base->family == NFPROTO_BRIDGE || (base->device_count && leg == NB_LEG_TRANSLATED))
 		snprintf(match, sizeof(match), "%s%s dport %u",
 			 leg == NB_LEG_ARRIVES ? "" : "ip daddr 127.0.0.0/8 ", protocol,
 			 (unsigned int)(leg == NB_LEG_ARRIVES ? path->port : path->target.port));
 	else if (leg == NB_LEG_ARRIVES)
-		snprintf(match, sizeof(match), "iifname %s %s dport %u", path->bridge, protocol,
+		snprintf(match, sizeof(match), "iifname %s %s dport %u", bridge, protocol,
 			 path->port);
 	else
 		snprintf(match, sizeof(match), "%s %s ip %s 127.0.0.0/8%s",
-			 answers ? "oifname" : "iifname", path->bridge, answers ? "saddr" : "daddr",
+			 answers ? "oifname" : "iifname", bridge, answers ? "saddr" : "daddr",
 			 tracked ? " ct status dnat" : "");
 	snprintf(buffer, size, "nft insert rule %s %s %s %s accept", nb_family_name(base->family),
 		 base->table, base->name, match);

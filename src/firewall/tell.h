@@ -13,7 +13,8 @@ enum nb_leg {
 	NB_LEG_TRANSLATED, /* before it is routed */
 	NB_LEG_ENTERS,
 	NB_LEG_ANSWERS,
-	NB_LEG_LEAVES, /* before it gets the address back that was dialled */
+	NB_LEG_LEAVES,	/* before it gets the address back that was dialled */
+	NB_LEG_RETURNS, /* with that, to the bridge and over it */
 	NB_LEG_COUNT,
 };
 

@@ -25,6 +25,7 @@ enum kind {
 	KIND_PROTOCOL,
 	KIND_STATE,
 	KIND_STATUS,
+	KIND_TYPE, /* of an address */
 };
 
 struct writer {
@@ -136,6 +137,27 @@ static void write_ct(struct writer *writer, const struct nftnl_expr *expr)
 	}
 }
 
+static void write_fib(struct writer *writer, const struct nftnl_expr *expr)
+{
+	static const struct {
+		uint32_t flags;
+		const char *field;
+	} keys[] = {
+		{ NFTA_FIB_F_SADDR, "fib saddr type" },
+		{ NFTA_FIB_F_DADDR, "fib daddr type" },
+		{ NFTA_FIB_F_SADDR | NFTA_FIB_F_IIF, "fib saddr . iif type" },
+		{ NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF, "fib daddr . iif type" },
+		{ NFTA_FIB_F_SADDR | NFTA_FIB_F_OIF, "fib saddr . oif type" },
+		{ NFTA_FIB_F_DADDR | NFTA_FIB_F_OIF, "fib daddr . oif type" },
+	};
+
+	load(writer, "[fib]", KIND_HEX);
+	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
+		if (keys[i].flags == get(expr, NFTNL_EXPR_FIB_FLAGS) &&
+		    get(expr, NFTNL_EXPR_FIB_RESULT) == NFT_FIB_RESULT_ADDRTYPE)
+			load(writer, keys[i].field, KIND_TYPE);
+}
+
 static void write_bits(struct writer *writer, uint32_t value, const char *const *names)
 {
 	bool first = true;
@@ -171,6 +193,9 @@ static void write_value(struct writer *writer, const void *data, size_t length)
 					      "",	 "untracked",	NULL };
 	static const char *const status[] = { "expected", "seen-reply", "assured", "confirmed",
 					      "snat",	  "dnat",	NULL };
+	static const char *const types[] = { "unspec",	  "unicast",	 "local",
+					     "broadcast", "anycast",	 "multicast",
+					     "blackhole", "unreachable", "prohibit" };
 	char name[NB_IFNAME_SIZE + 1] = "", line[4 * NB_IFNAME_SIZE];
 	const uint8_t *bytes = data;
 	uint32_t word = 0;
@@ -203,6 +228,12 @@ static void write_value(struct writer *writer, const void *data, size_t length)
 		return;
 	case KIND_STATUS:
 		write_bits(writer, word, status);
+		return;
+	case KIND_TYPE:
+		if (word < sizeof(types) / sizeof(types[0]))
+			put(writer, "%s", types[word]);
+		else
+			put(writer, "%u", word);
 		return;
 	default:
 		put(writer, "0x%x", word);
@@ -283,13 +314,9 @@ static int write_expression(struct nftnl_expr *expr, void *data)
 		const char *name;
 		void (*write)(struct writer *, const struct nftnl_expr *);
 	} known[] = {
-		{ "meta", write_meta },
-		{ "payload", write_payload },
-		{ "ct", write_ct },
-		{ "bitwise", write_bitwise },
-		{ "cmp", write_cmp },
-		{ "lookup", write_lookup },
-		{ "immediate", write_verdict },
+		{ "meta", write_meta },	    { "payload", write_payload },   { "ct", write_ct },
+		{ "fib", write_fib },	    { "bitwise", write_bitwise },   { "cmp", write_cmp },
+		{ "lookup", write_lookup }, { "immediate", write_verdict },
 	};
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), *detail = NULL;
 	struct writer *writer = data;
@@ -299,8 +326,10 @@ static int write_expression(struct nftnl_expr *expr, void *data)
 			known[i].write(writer, expr);
 			return 0;
 		}
-	if (strcmp(name, "counter") == 0)
+	if (strcmp(name, "counter") == 0 || strcmp(name, "byteorder") == 0)
 		return 0;
+	/* it may have filled the register, and nobody here knows with what */
+	load(writer, NULL, KIND_NONE);
 	if (strcmp(name, "match") == 0)
 		detail = nftnl_expr_get_str(expr, NFTNL_EXPR_MT_NAME);
 	else if (strcmp(name, "target") == 0)

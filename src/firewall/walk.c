@@ -64,6 +64,14 @@ struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, c
 	return added->table && added->name ? added : NULL;
 }
 
+bool nb_chain_has_device(const struct nb_chain *chain, const char *device)
+{
+	for (size_t i = 0; i < chain->device_count; i++)
+		if (strcmp(chain->devices[i], device) == 0)
+			return true;
+	return false;
+}
+
 int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule)
 {
 	if (chain->count == chain->capacity) {
@@ -92,6 +100,7 @@ void nb_chain_list_clear(struct nb_chain_list *list)
 			if (chain->rules[j])
 				nftnl_rule_free(chain->rules[j]);
 		free(chain->rules);
+		free(chain->devices);
 		free(chain->table);
 		free(chain->name);
 	}

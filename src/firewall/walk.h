@@ -17,15 +17,18 @@ struct nb_chain {
 	char *table;
 	char *name;
 	bool base;
-	bool owned;  /* its table belongs to a process: nobody else may change it */
-	bool legacy; /* of iptables-legacy, which nf_tables knows nothing of */
+	bool dormant; /* its table is switched off: it sees nothing */
+	bool owned;   /* its table belongs to a process: nobody else may change it */
+	bool legacy;  /* of iptables-legacy, which nf_tables knows nothing of */
 	bool policy_drops;
 	uint32_t hook;
 	int32_t priority;
-	char type[8];		     /* "filter", "nat", "route" */
-	char device[NB_IFNAME_SIZE]; /* of the netdev family */
-	bool loaded, waits;	     /* its rules have been read; will be */
-	struct nftnl_rule **rules;   /* NULL in it: one that libnftnl cannot read */
+	char type[8];			 /* "filter", "nat", "route" */
+	char (*devices)[NB_IFNAME_SIZE]; /* whose ingress, or egress, it is */
+	size_t device_count;
+	bool egress;
+	bool loaded, waits;	   /* its rules have been read; will be */
+	struct nftnl_rule **rules; /* NULL in it: one that libnftnl cannot read */
 	size_t count;
 	size_t capacity;
 };
@@ -40,6 +43,7 @@ struct nb_chain_list {
 /* The chain to which rules of @from jump by that name, or NULL. */
 const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
 				     const char *name);
+bool nb_chain_has_device(const struct nb_chain *chain, const char *device);
 /* Append an empty chain with copies of these names; NULL: no memory. */
 struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, const char *table,
 				   const char *name);

@@ -18,10 +18,6 @@
 #include "foreign.h"
 #include "opener.h"
 
-#ifndef NFT_TABLE_F_OWNER
-#define NFT_TABLE_F_OWNER 0x2
-#endif
-
 static int remember(struct nb_foreign_name **list, size_t *count, uint8_t family, const char *table)
 {
 	struct nb_foreign_name *grown;
@@ -41,17 +37,17 @@ static int remember(struct nb_foreign_name **list, size_t *count, uint8_t family
 	return 0;
 }
 
-int nb_foreign_remember_owned(struct nb_foreign_name **list, size_t *count,
-			      const struct nftnl_table *table)
+int nb_foreign_remember(struct nb_foreign_name **list, size_t *count,
+			const struct nftnl_table *table, uint32_t flag)
 {
-	if (!(nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS) & NFT_TABLE_F_OWNER))
+	if (!(nftnl_table_get_u32(table, NFTNL_TABLE_FLAGS) & flag))
 		return 0;
 	return remember(list, count, (uint8_t)nftnl_table_get_u32(table, NFTNL_TABLE_FAMILY),
 			nftnl_table_get_str(table, NFTNL_TABLE_NAME));
 }
 
-bool nb_foreign_is_owned(const struct nb_foreign_name *list, size_t count, uint8_t family,
-			 const char *table)
+bool nb_foreign_is_in(const struct nb_foreign_name *list, size_t count, uint8_t family,
+		      const char *table)
 {
 	for (size_t i = 0; i < count; i++)
 		if (list[i].family == family && strcmp(list[i].table, table) == 0)
@@ -71,7 +67,12 @@ bool nb_foreign_is_iptables(uint8_t family, const char *table)
 
 int nb_foreign_table(struct nb_foreign *foreign, const struct nftnl_table *table)
 {
-	return nb_foreign_remember_owned(&foreign->owned, &foreign->owned_count, table);
+	int r = nb_foreign_remember(&foreign->owned, &foreign->owned_count, table,
+				    NFT_TABLE_F_OWNER);
+
+	return r < 0 ? r
+		     : nb_foreign_remember(&foreign->dormant, &foreign->dormant_count, table,
+					   NFT_TABLE_F_DORMANT);
 }
 
 int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain)
@@ -79,10 +80,11 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 	uint8_t family = (uint8_t)nftnl_chain_get_u32(chain, NFTNL_CHAIN_FAMILY);
 	const char *table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
 	const char *name = nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME);
-	bool owned = nb_foreign_is_owned(foreign->owned, foreign->owned_count, family, table);
+	bool owned = nb_foreign_is_in(foreign->owned, foreign->owned_count, family, table);
+	bool dormant = nb_foreign_is_in(foreign->dormant, foreign->dormant_count, family, table);
 	struct nb_state *state = foreign->state;
 	struct nb_input_chain *input;
-	const struct nb_chain *added;
+	struct nb_chain *added;
 	int r;
 
 	if (family != NFPROTO_INET && family != NFPROTO_IPV4)
@@ -91,10 +93,11 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 	if (r < 0)
 		return r;
 	added = &foreign->chains.items[foreign->chains.count - 1];
+	added->dormant = dormant;
 	if (!added->base)
 		return 0;
 	if (added->hook == NF_INET_PRE_ROUTING && strcmp(added->type, "nat") == 0)
-		return remember(&foreign->nat, &foreign->nat_count, family, table);
+		return dormant ? 0 : remember(&foreign->nat, &foreign->nat_count, family, table);
 	if (added->hook != NF_INET_LOCAL_IN)
 		return 0;
 
@@ -148,7 +151,7 @@ static int judge(const struct nb_foreign *foreign, const struct nb_chain *chain,
 
 	begin(&walk, foreign, chain->family);
 	nb_walk_chain(&walk, chain, chain->count);
-	input->can_drop = walk.outcomes & NB_OUTCOME_DROP;
+	input->can_drop = !chain->dormant && walk.outcomes & NB_OUTCOME_DROP;
 	for (size_t i = 0; i < chain->count; i++) {
 		uint64_t handle, *extra;
 		uint32_t mark;
@@ -204,8 +207,9 @@ void nb_foreign_forget(struct nb_foreign_name *list, size_t count)
 void nb_foreign_clear(struct nb_foreign *foreign)
 {
 	nb_foreign_forget(foreign->owned, foreign->owned_count);
+	nb_foreign_forget(foreign->dormant, foreign->dormant_count);
 	nb_foreign_forget(foreign->nat, foreign->nat_count);
 	nb_chain_list_clear(&foreign->chains);
-	foreign->owned = foreign->nat = NULL;
-	foreign->owned_count = foreign->nat_count = 0;
+	foreign->owned = foreign->dormant = foreign->nat = NULL;
+	foreign->owned_count = foreign->dormant_count = foreign->nat_count = 0;
 }

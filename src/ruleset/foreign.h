@@ -9,6 +9,10 @@
 #include "../firewall/walk.h"
 #include "nat-bridge/ruleset.h"
 
+#ifndef NFT_TABLE_F_OWNER
+#define NFT_TABLE_F_OWNER 0x2
+#endif
+
 struct nb_foreign_name {
 	uint8_t family;
 	char *table;
@@ -21,6 +25,8 @@ struct nb_foreign {
 	struct nb_state *state;	       /* receives chains and dnats */
 	struct nb_foreign_name *owned; /* tables that belong to a process */
 	size_t owned_count;
+	struct nb_foreign_name *dormant; /* tables that are switched off */
+	size_t dormant_count;
 	struct nb_chain_list chains; /* of IPv4; rules only of what input chains reach */
 	struct nb_foreign_name *nat; /* tables with a nat chain in prerouting */
 	size_t nat_count;
@@ -31,11 +37,11 @@ int nb_foreign_chain(struct nb_foreign *foreign, const struct nftnl_chain *chain
 int nb_foreign_read(struct nb_foreign *foreign, bool with_dnat, struct nb_error *err);
 void nb_foreign_clear(struct nb_foreign *foreign);
 
-/* Lists of tables: remember @table if a process owns it; is it in there; free all. */
-int nb_foreign_remember_owned(struct nb_foreign_name **list, size_t *count,
-			      const struct nftnl_table *table);
-bool nb_foreign_is_owned(const struct nb_foreign_name *list, size_t count, uint8_t family,
-			 const char *table);
+/* Lists of tables: remember @table if it has this flag; is it in there; free all. */
+int nb_foreign_remember(struct nb_foreign_name **list, size_t *count,
+			const struct nftnl_table *table, uint32_t flag);
+bool nb_foreign_is_in(const struct nb_foreign_name *list, size_t count, uint8_t family,
+		      const char *table);
 void nb_foreign_forget(struct nb_foreign_name *list, size_t count);
 
 /* A table of iptables-nft. What stands in its own chains must be readable for iptables. */

@@ -81,6 +81,18 @@ DROPPED = [
             tcp dport 11434 drop
         }
     }"""), r"rule \d+ of chain netdev site early"),
+    ("a drop in the ingress of several devices", nft("""table netdev site {
+        chain early {
+            type filter hook ingress devices = { "br-app", "br-two" } priority 0; policy accept;
+            tcp dport 11434 drop
+        }
+    }"""), r"rule \d+ of chain netdev site early"),
+    ("a drop in the ingress of the bridge's port", nft("""table netdev site {
+        chain early {
+            type filter hook ingress device "vapp" priority 0; policy accept;
+            tcp dport 11434 drop
+        }
+    }"""), r"packets from vapp to 11434/tcp are dropped by rule \d+ of chain netdev site early"),
     # --- behind it
     ("127/8 from outside, dropped behind the translation",
      chain("iifname != \"lo\" ip daddr 127.0.0.0/8 counter drop", hook="prerouting", priority=0),
@@ -108,7 +120,7 @@ DROPPED = [
      r"rule \d+ of chain inet site prerouting"),
     ("the wiki's filter for what is not this device's address",
      chain("fib daddr . iif type != { local, broadcast, multicast } drop", hook="prerouting",
-           priority=0), r"rule \d+ of chain inet site prerouting \(fib "),
+           priority=0), r"rule \d+ of chain inet site prerouting \(fib daddr \. iif type != @"),
     ("a map whose rest is dropped",
      chain("ip daddr vmap { 10.0.0.0/8 : accept, * : drop }", hook="prerouting", priority=10),
      r"rule \d+ of chain inet site prerouting"),
@@ -164,7 +176,25 @@ DROPPED = [
      r"answers .* rule \d+ of chain ip filter guard \(.*-m multiport \.\.\. drop\)"),
     ("NOTRACK of answers", "iptables-nft -t raw -A OUTPUT -s 127.0.0.1 -j NOTRACK",
      r"not tracked.* rule \d+ of chain ip raw OUTPUT"),
+    ("a postrouting chain behind the translation",
+     chain("oifname \"br-app\" tcp sport 11434 drop", hook="postrouting", priority=150),
+     r"answers .* rule \d+ of chain inet site postrouting \(.*th sport 11434 drop\)"),
+    ("a drop in the device's egress", nft("""table netdev site {
+        chain late {
+            type filter hook egress device "br-app" priority 0; policy accept;
+            tcp sport 11434 drop
+        }
+    }"""), r"answers .* rule \d+ of chain netdev site late"),
+    # --- a nat chain before ours
+    ("a nat chain that drops", chain("tcp dport 11434 drop", head="type nat hook prerouting priority "
+                                     "-150; policy accept;", hook="prerouting"),
+     r"rule \d+ of chain inet site prerouting \(.*th dport 11434 drop\)"),
     # --- the bridge's own chains
+    ("a bridge's output", chain("ether type ip tcp sport 11434 drop", "bridge", hook="output"),
+     r"answers .* rule \d+ of chain bridge site output"),
+    ("a bridge's postrouting", chain("ether type ip tcp sport 11434 drop", "bridge",
+                                     hook="postrouting"),
+     r"answers .* rule \d+ of chain bridge site postrouting"),
     ("a bridge's own chain", chain("meta protocol ip tcp dport 11434 drop", "bridge", hook="input"),
      r"rule \d+ of chain bridge site input"),
 ]
@@ -204,6 +234,16 @@ def _():
         file.write("1")
     obstacle(chain("ip daddr 127.0.0.0/8 drop", "bridge", hook="input"),
              r"rule \d+ of chain bridge site input \(ip daddr 127\.0\.0\.0/8 drop\)")
+
+
+@case("the same with the setting of the bridge alone")
+def _():
+    sh("ip link set br-app type bridge nf_call_iptables 1")
+    try:
+        obstacle(chain("ip daddr 127.0.0.0/8 drop", "bridge", hook="input"),
+                 r"rule \d+ of chain bridge site input \(ip daddr 127\.0\.0\.0/8 drop\)")
+    finally:
+        sh("ip link set br-app type bridge nf_call_iptables 0")
 
 
 @case("a reverse path that goes another way")
@@ -246,7 +286,7 @@ HEALTHY = [
         iptables-nft -A OUTPUT -j ufw-out; iptables-nft -P OUTPUT DROP
         iptables-nft -A INPUT -m recent --name x --set -j ufw-limit
         iptables-nft -A ufw-limit -m limit --limit 3/min -j LOG
-        iptables-nft -A ufw-limit -j REJECT"""),
+        iptables-nft -A ufw-limit -j REJECT""", "iptables-nft -F ufw-out"),
     ("firewalld's habits", nft("""table inet habits {
         chain mangle_pre { type filter hook prerouting priority -140; policy accept;
             jump zones; }
@@ -362,6 +402,45 @@ def opened(rules, policy):
 
 
 table_cases(OPENED, opened)
+
+
+@case("a bridge whose name is a word of nft's, or begins with a digit: the command can be typed")
+def _():
+    for name in ("bridge", "0br"):
+        fresh()
+        sh(f"ip link set br-two down; ip link set br-two name {name}; ip link set {name} up")
+        try:
+            lab.good("add", name, f"{PORT}:{lab.mapped}")
+            sh(chain("oifname != \"lo\" ip saddr 127.0.0.0/8 drop"))
+            found = warnings_of("check")
+            expect_eq(len(found), 1, f"{name}: {found}")
+            sh(found[0].rsplit("): ", 1)[1])
+            expect_eq(warnings_of("check"), [], f"{name}: mended")
+            lab.good("remove", name, PORT)
+        finally:
+            sh(f"ip link set {name} down; ip link set {name} name br-two; ip link set br-two up")
+
+
+@case("a table that is switched off: nothing to say, and no opener; switched on, both")
+def _():
+    text = """table inet site {
+        %s
+        chain early { type filter hook prerouting priority -300; tcp dport 11434 drop; }
+        chain input { type filter hook input priority 0; policy drop; iifname "lo" accept; }
+    }"""
+    sh(nft(text % "flags dormant"))
+    expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "add")
+    expect_eq(lab.tcp(PORT), REACHED, "reached")
+    expect("nat-bridge" not in sh("nft list table inet site"), "no opener")
+    expect_eq(warnings_of("check"), [], "check")
+    sh("nft add table inet site")
+    settle()
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: switched on it drops")
+    expect("nat-bridge" in sh("nft list chain inet site input"), "an opener")
+    expect_eq(len(warnings_of("check")), 1, "check")
+    sh("nft add table inet site '{ flags dormant; }'")
+    lab.good("remove", "br-app", PORT)
+    expect("nat-bridge" not in sh("nft list table inet site"), "taken away while it is off again")
 
 
 @case("chains of many jumps each to the next: each command ends")

@@ -875,7 +875,7 @@ START_TEST(texts)
 	char text[128], small[9];
 	struct nftnl_rule *rule = with_meta(NFT_META_IIFNAME);
 	struct nftnl_expr *expr;
-	uint32_t zero = 0;
+	uint32_t zero = 0, local = RTN_LOCAL;
 
 	rule_add_compare(rule, NFT_CMP_NEQ, "lo\0", 3);
 	rule_add_payload(rule, NFT_PAYLOAD_NETWORK_HEADER, 16, 4);
@@ -906,6 +906,18 @@ START_TEST(texts)
 	rule_add(rule, "reject");
 	ck_assert_str_eq(nb_rule_text(rule, text, sizeof(text)),
 			 "meta l4proto udp th dport @{...} reject");
+
+	rule = with_meta(NFT_META_IIFNAME);
+	rule_add_compare(rule, NFT_CMP_EQ, "br-app", 7);
+	rule_add(rule, "socket");
+	rule_add_compare(rule, NFT_CMP_EQ, &zero, sizeof(zero));
+	expr = rule_add(rule, "fib");
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_DREG, NFT_REG_1);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_RESULT, NFT_FIB_RESULT_ADDRTYPE);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_FIB_FLAGS, NFTA_FIB_F_DADDR | NFTA_FIB_F_IIF);
+	rule_add_compare(rule, NFT_CMP_NEQ, &local, sizeof(local));
+	ck_assert_str_eq(nb_rule_text(rule, text, sizeof(text)),
+			 "iifname \"br-app\" socket fib daddr . iif type != local");
 }
 END_TEST
 

@@ -42,25 +42,11 @@ static void clear_removed(struct nb_application *application)
 	nb_element_list_clear(&application->were);
 }
 
-/* What the element was a mapping of, as far as the kernel knows. */
 static int append_removed(struct nb_application *application, const struct nb_state *state,
 			  const struct nb_element *element)
 {
-	const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
-	struct nb_mapping mapping = {
-		.protocol = element->protocol,
-		.port = element->port,
-		.target = element->target,
-		.file = SIZE_MAX,
-	};
+	const struct nb_mapping mapping = nb_element_to_mapping(element, &state->bridges);
 
-	mapping.runtime = nb_comment_is_runtime(element->comment, &mapping.network,
-						&mapping.external);
-	if (!mapping.runtime &&
-	    (!bridge || !nb_comment_first_network(bridge->comment, &mapping.network))) {
-		mapping.network.engine = NB_ENGINE_IFACE;
-		strcpy(mapping.network.name, element->bridge);
-	}
 	if (nb_mapping_list_append(&application->removed, &mapping) < 0)
 		return -ENOMEM;
 	return nb_element_list_append(&application->were, element);

@@ -410,6 +410,9 @@ struct nb_inventory {
 int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
 		      const struct nb_link_list *links, struct nb_inventory *ret);
 void nb_inventory_clear(struct nb_inventory *inventory);
+/* What an element of the kernel is a mapping of, as far as comments tell; without its life. */
+struct nb_mapping nb_element_to_mapping(const struct nb_element *element,
+					const struct nb_bridge_list *bridges);
 /* The element that the mapping is in the kernel, or would be; without its life and counts. */
 struct nb_element nb_stored_key(const struct nb_stored *stored);
 /*

@@ -27,24 +27,11 @@ static __attribute__((format(printf, 2, 3))) void restore(struct nb_difference *
 static int remove_element(struct nb_difference *difference, const struct nb_plan *plan,
 			  const struct nb_state *state, const struct nb_element *element)
 {
-	const struct nb_bridge *bridge = nb_bridge_find(&state->bridges, element->bridge);
-	struct nb_mapping mapping = {
-		.protocol = element->protocol,
-		.port = element->port,
-		.target = element->target,
-		.file = SIZE_MAX,
-	};
+	const struct nb_mapping mapping = nb_element_to_mapping(element, &state->bridges);
 
 	/* of one that only gets another expiry the new one is told */
 	if (nb_element_find_exact(&plan->elements, element))
 		return 0;
-	mapping.runtime = nb_comment_is_runtime(element->comment, &mapping.network,
-						&mapping.external);
-	if (!mapping.runtime &&
-	    (!bridge || !nb_comment_first_network(bridge->comment, &mapping.network))) {
-		mapping.network.engine = NB_ENGINE_IFACE;
-		strcpy(mapping.network.name, element->bridge);
-	}
 	return nb_mapping_list_append(&difference->removed, &mapping);
 }
 

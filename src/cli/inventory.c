@@ -125,35 +125,41 @@ static int add_from_file(struct maker *maker, struct nb_resolver *resolver,
 	return 0;
 }
 
+struct nb_mapping nb_element_to_mapping(const struct nb_element *element,
+					const struct nb_bridge_list *bridges)
+{
+	const struct nb_bridge *bridge = nb_bridge_find(bridges, element->bridge);
+	struct nb_mapping mapping = {
+		.protocol = element->protocol,
+		.port = element->port,
+		.target = element->target,
+		.enabled = true,
+		.file = SIZE_MAX,
+	};
+
+	mapping.runtime = nb_comment_is_runtime(element->comment, &mapping.network,
+						&mapping.external);
+	if (!mapping.runtime &&
+	    (!bridge || !nb_comment_first_network(bridge->comment, &mapping.network))) {
+		mapping.network.engine = NB_ENGINE_IFACE;
+		strcpy(mapping.network.name, element->bridge);
+	}
+	return mapping;
+}
+
 static int add_from_kernel(struct maker *maker, const struct nb_element *element)
 {
-	const struct nb_bridge *bridge = nb_bridge_find(&maker->state->bridges, element->bridge);
 	struct nb_stored *stored = append(maker);
-	struct nb_mapping *mapping;
 
 	if (!stored)
 		return -ENOMEM;
-	mapping = &stored->mapping;
 	*stored = (struct nb_stored){
-		.mapping = {
-			.protocol = element->protocol,
-			.port = element->port,
-			.target = element->target,
-			.enabled = true,
-			.until = element->expires ? (element->expires + 999) / 1000 : 0,
-			.file = SIZE_MAX,
-		},
+		.mapping = nb_element_to_mapping(element, &maker->state->bridges),
 		.link = nb_link_find(maker->links, element->bridge),
 	};
+	stored->mapping.until = element->expires ? (element->expires + 999) / 1000 : 0;
 	memcpy(stored->bridge, element->bridge, sizeof(stored->bridge));
-	mapping->runtime = nb_comment_is_runtime(element->comment, &mapping->network,
-						 &mapping->external);
-	stored->origin = mapping->runtime ? "runtime" : "kernel";
-	if (!mapping->runtime &&
-	    (!bridge || !nb_comment_first_network(bridge->comment, &mapping->network))) {
-		mapping->network.engine = NB_ENGINE_IFACE;
-		strcpy(mapping->network.name, element->bridge);
-	}
+	stored->origin = stored->mapping.runtime ? "runtime" : "kernel";
 	judge(maker->state, stored);
 	return 0;
 }

@@ -57,18 +57,10 @@ static int choose_mappings(struct nb_verify *verify)
 	return 0;
 }
 
-static bool is_mapped(const struct nb_verify *verify, const char *bridge)
-{
-	for (size_t i = 0; i < verify->mapping_count; i++)
-		if (strcmp(nb_verify_mapping(verify, i)->bridge, bridge) == 0)
-			return true;
-	return false;
-}
-
 /* May we stand there as a container does? */
 static bool is_station(struct nb_verify *verify, const struct nb_link *link)
 {
-	bool mapped = is_mapped(verify, link->name);
+	bool mapped = nb_verify_is_mapped(verify, link->name);
 	char why[256];
 
 	if (strcmp(link->kind, "bridge") != 0) {
@@ -299,7 +291,7 @@ static int aim_all(struct nb_verify *verify)
 			verify->run->error = station->error;
 			return station->result;
 		}
-		if (!station->bridge[0] || !is_mapped(verify, station->bridge))
+		if (!station->bridge[0] || !nb_verify_is_mapped(verify, station->bridge))
 			nb_warn(&verify->run->warnings, "not checked from %s: %s",
 				station->bridge[0] ? station->bridge : "the LAN",
 				station->error.message);

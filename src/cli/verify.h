@@ -89,6 +89,8 @@ struct nb_verify {
 };
 
 const struct nb_stored *nb_verify_mapping(const struct nb_verify *verify, size_t i);
+/* Is a mapping that is checked on that bridge? */
+bool nb_verify_is_mapped(const struct nb_verify *verify, const char *bridge);
 const struct nb_station *nb_verify_station(const struct nb_verify *verify, const char *bridge);
 
 /* Shots -> checks, and the guards. -ENOMEM. */

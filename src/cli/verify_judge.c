@@ -304,7 +304,7 @@ static int judge_dnat(struct nb_verify *verify, const struct nb_foreign_dnat *dn
 	return 0;
 }
 
-static bool is_mapped(const struct nb_verify *verify, const char *bridge)
+bool nb_verify_is_mapped(const struct nb_verify *verify, const char *bridge)
 {
 	for (size_t i = 0; i < verify->mapping_count; i++)
 		if (strcmp(nb_verify_mapping(verify, i)->bridge, bridge) == 0)
@@ -328,7 +328,8 @@ int nb_verify_judge(struct nb_verify *verify)
 	for (size_t i = 0; r == 0 && i < links->count; i++) {
 		const struct nb_link *link = &links->items[i];
 
-		if (!link->loopback && (link->route_localnet || is_mapped(verify, link->name)) &&
+		if (!link->loopback &&
+		    (link->route_localnet || nb_verify_is_mapped(verify, link->name)) &&
 		    strncmp(link->name, NB_PROBE_PREFIX, strlen(NB_PROBE_PREFIX)) != 0)
 			r = judge_guard(verify, link);
 	}

@@ -86,7 +86,7 @@ void nb_registers_store(struct nb_registers *registers, uint32_t number, const v
 /* Is what the register holds equal to @data? */
 enum nb_truth nb_registers_equal(const struct nb_registers *registers, uint32_t number,
 				 const void *data, size_t length);
-/* The lowest and the highest value that it may hold, as bytes; 0, or -1: there is no such register. */
+/* The lowest and the highest value that it may hold, as bytes; -1: there is no such register. */
 int nb_registers_bounds(const struct nb_registers *registers, uint32_t number, size_t length,
 			uint8_t *ret_low, uint8_t *ret_high);
 /* Its bytes if all are known, else NULL. */

@@ -212,6 +212,25 @@ static bool lacks_opener(const struct nb_diagnosis *diagnosis)
 	return false;
 }
 
+static bool is_translated(const struct nb_case *one)
+{
+	return one->flow.address == one->mapping->target.address &&
+	       one->flow.port == one->mapping->target.port;
+}
+
+/*
+ * It came through prerouting as it was sent: no rule that is behind that was made for it, and what
+ * one does to it follows from what kept it from being translated.
+ */
+static bool blame_what_came_before(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	static const char *const codes[] = { "hijacked", "untracked", "not-applied", NULL };
+	const struct nb_trace_flow *flow = &one->flow;
+
+	return !flow->drop.answer && flow->stage >= NB_STAGE_PREROUTED && !is_translated(one) &&
+	       prove_any(diagnosis, one, codes);
+}
+
 static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 {
 	const struct nb_trace_rule *drop = &one->flow.drop;
@@ -229,6 +248,8 @@ static void blame_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 		blame_ourselves(diagnosis, one);
 		return;
 	}
+	if (blame_what_came_before(diagnosis, one))
+		return;
 	/* it would have passed there, had it kept its mark */
 	if (enters(one) && find(diagnosis, one, "mark") &&
 	    find(diagnosis, one, "mark")->claim == NB_CLAIMS_TO_STOP) {
@@ -332,12 +353,6 @@ static void blame_translation(struct nb_diagnosis *diagnosis, const struct nb_ca
 		nb_append_text(cause->evidence, sizeof(cause->evidence), "; made by ");
 		nb_append_text(cause->evidence, sizeof(cause->evidence), obstacle.program);
 	}
-}
-
-static bool is_translated(const struct nb_case *one)
-{
-	return one->flow.address == one->mapping->target.address &&
-	       one->flow.port == one->mapping->target.port;
 }
 
 /* A refusal of the host's own is the answer to a packet that came to where nobody listens. */
@@ -471,6 +486,12 @@ static void blame_ipsec(struct nb_diagnosis *diagnosis, const struct nb_case *on
 		 one->bridge);
 }
 
+/* Somebody else gave it a destination. */
+static bool is_taken(const struct nb_case *one)
+{
+	return one->flow.translated.family && !is_our_table(&one->flow.translated);
+}
+
 static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 {
 	if (one->result == NB_PROBE_FAILED) {
@@ -482,9 +503,11 @@ static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	/* what is not in the kernel cannot work, whatever else there is */
 	if (is_not_applied(diagnosis, one))
 		prove(diagnosis, one, "not-applied");
+	else if (one->traced && is_taken(one) && !is_translated(one))
+		blame_translation(diagnosis, one);
 	else if (one->traced && one->flow.drop.family)
 		blame_rule(diagnosis, one);
-	else if (one->traced && one->flow.translated.family && !is_our_table(&one->flow.translated))
+	else if (one->traced && is_taken(one))
 		blame_translation(diagnosis, one);
 	else if (one->traced && is_refusal(one))
 		blame_socket(diagnosis, one);

@@ -621,8 +621,11 @@ static void note_translation(struct nb_trace *trace, const struct known_id *whos
 		flow->dialled_port = headers->port;
 	}
 	if (headers->known && !flow->translated.family &&
-	    (headers->address != flow->dialled || headers->port != flow->dialled_port))
+	    (headers->address != flow->dialled || headers->port != flow->dialled_port)) {
 		flow->translated = *accepted;
+		flow->address = headers->address;
+		flow->port = headers->port;
+	}
 	if (is_verdict(message, NF_ACCEPT))
 		*accepted = rule_of(message, family, whose->direction);
 }

@@ -15,6 +15,7 @@
 #include "nat-bridge/trace.h"
 
 #define NB_CAUSE_TEXT 1024
+#define NB_SAID_SIZE  256
 
 enum nb_severity { NB_PROBLEM, NB_WARNING };
 
@@ -85,10 +86,19 @@ struct nb_case {
 	bool tried;
 	char from[NB_NETWORK_NAME_SIZE + 16]; /* "container web", "a place of our own" */
 	enum nb_probe_result result;
+	char said[NB_SAID_SIZE]; /* what the service said by itself, as it came */
+	bool closed;		 /* it hung up by itself */
 	bool traced;
 	struct nb_trace_flow flow;
 	uint64_t blocked; /* what IPsec blocked on the host meanwhile */
 	char rule[256];	  /* the text of the rule that dropped it; "" = a policy, or none did */
+};
+
+/* A container on a bridge that is looked at. */
+struct nb_inhabitant {
+	pid_t pid;
+	char bridge[NB_IFNAME_SIZE];
+	char name[NB_NETWORK_NAME_SIZE];
 };
 
 struct nb_diagnosis {
@@ -100,6 +110,8 @@ struct nb_diagnosis {
 	size_t drift_count;
 	struct nb_case *cases; /* sorted by bridge */
 	size_t case_count;
+	struct nb_inhabitant *inhabitants; /* that engines told of; no more than are looked at */
+	size_t inhabitant_count;
 	bool may_probe;
 	struct nb_cause_list causes;
 	struct nb_warnings *warnings;

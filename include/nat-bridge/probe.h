@@ -72,14 +72,20 @@ struct nb_probe {
 	uint16_t port;
 	uint16_t source_port; /* 0: any; then it is filled */
 	uint8_t protocol;     /* IPPROTO_TCP or IPPROTO_UDP */
-	bool spoke;	      /* TCP with a payload: something came back */
+	bool spoke;	      /* TCP: something came back */
+	bool closed;	      /* TCP with patience: the other side hung up */
+	/* TCP without a payload: how long it may say something by itself, or hang up; 0: no time */
+	int patience_ms;
+	char *said; /* its first bytes but those that are 0, if not NULL; ended by a 0 byte */
+	size_t said_size;
 	enum nb_probe_result result;
 	int number; /* positive errno */
 };
 
 /*
  * Send all @probes from @place, many at once, and fill their results. A TCP connection is reset
- * when it stands (with a payload: when an answer came, or the time is over). Each has @timeout_ms.
+ * when it stands (with a payload: when an answer came, or the time is over; with patience: when the
+ * other side hung up, or that time is over). Each has @timeout_ms.
  */
 int nb_probe_run(struct nb_probe_place *place, struct nb_probe *probes, size_t count,
 		 int timeout_ms, struct nb_error *err);

@@ -47,7 +47,8 @@ struct nb_trace_flow {
 		translated; /* the rule of somebody else that gave it another destination */
 	uint32_t dialled;   /* its first destination; 0: not seen */
 	uint16_t dialled_port;
-	uint32_t address; /* to which it was going in input or forward; 0: it did not come there */
+	uint32_t
+		address; /* to which it was going when it was translated, or behind prerouting; else 0 */
 	uint16_t port;
 	uint32_t source; /* of the probe; 0: not seen */
 	bool rejected;	 /* somebody answered in the host's name before it came to a socket */

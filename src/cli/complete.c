@@ -226,6 +226,7 @@ static void offer_words(struct line *line)
 		offer_services(line);
 	} else if (((command == nb_command_list || command == nb_command_status) &&
 		    line->word_count == 0) ||
+		   (command == nb_command_doctor && line->word_count < 2) ||
 		   (command == nb_command_remove && !all)) {
 		offer_all_stored(line);
 	}

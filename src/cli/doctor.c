@@ -12,6 +12,7 @@ static void examination_clear(struct nb_examination *examination)
 {
 	nb_cause_list_clear(&examination->diagnosis.causes);
 	free(examination->diagnosis.cases);
+	free(examination->diagnosis.inhabitants);
 	free(examination->specs);
 	nb_findings_clear(&examination->drift);
 	nb_view_clear(&examination->view);

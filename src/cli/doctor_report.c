@@ -132,6 +132,8 @@ static void learn_names(struct nb_mask *mask, const struct nb_run *run,
 			nb_mask_add(mask, "network", run->engines[engine].networks[i].name);
 	for (size_t i = 0; i < examination->diagnosis.case_count; i++)
 		nb_mask_add(mask, "container", examination->diagnosis.cases[i].container);
+	for (size_t i = 0; i < examination->diagnosis.inhabitant_count; i++)
+		nb_mask_add(mask, "container", examination->diagnosis.inhabitants[i].name);
 	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++)
 		for (size_t i = 0; i < run->published[engine].count; i++)
 			nb_mask_add(mask, "container", run->published[engine].items[i].container);

@@ -6,6 +6,8 @@
 
 #include "doctor.h"
 
+#define MOST_CONTAINERS 64 /* that are looked into */
+
 /* --- Which mappings are meant --- */
 
 static bool is_asked(const struct nb_examination *examination, const struct nb_mapping *mapping)
@@ -107,6 +109,18 @@ static const char *word_spec(const struct nb_port_spec *spec, char *buffer, size
 	return buffer;
 }
 
+/* "11434:8088", as `add` takes it */
+static const char *word_mapping(const struct nb_mapping *mapping, char *buffer, size_t size)
+{
+	char target[NB_TARGET_SIZE];
+
+	nb_target_format(&mapping->target, target);
+	snprintf(buffer, size, "%u:%s%s", mapping->port,
+		 mapping->target.address == INADDR_LOOPBACK ? strchr(target, ':') + 1 : target,
+		 mapping->protocol == IPPROTO_UDP ? "/udp" : "");
+	return buffer;
+}
+
 /* Where else it may be that was asked for: there, behind another number, or on another network. */
 static void blame_unmapped(struct nb_run *run, struct nb_examination *examination,
 			   const struct nb_resolution *resolution, const struct nb_port_spec *spec)
@@ -114,6 +128,7 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 	const struct nb_inventory *inventory = &examination->view.inventory;
 	const struct nb_stored *near = NULL, *elsewhere = NULL;
 	char network[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE], port[16];
+	char words[NB_TARGET_SIZE + 16];
 	struct nb_cause *cause;
 
 	for (size_t i = 0; i < inventory->count; i++) {
@@ -150,7 +165,10 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 		snprintf(cause->what, sizeof(cause->what), "%s is not mapped on %s", port, network);
 	snprintf(cause->evidence, sizeof(cause->evidence), "%s, and the kernel's table",
 		 run->options.rules);
-	snprintf(cause->mend, sizeof(cause->mend), "nat-bridge add %s %s", network, port);
+	/* there it leads somewhere, and is to lead there from here, too */
+	snprintf(cause->mend, sizeof(cause->mend), "nat-bridge add %s %s", network,
+		 !near && elsewhere ? word_mapping(&elsewhere->mapping, words, sizeof(words))
+				    : port);
 }
 
 static void blame_nothing(struct nb_examination *examination)
@@ -390,33 +408,61 @@ int nb_doctor_blame_rules(struct nb_run *run, struct nb_examination *examination
 
 /* --- A container to look from --- */
 
-static int take_container(struct nb_run *run, struct nb_diagnosis *diagnosis, size_t first,
-			  const struct nb_network *network)
+static int keep_inhabitant(struct nb_run *run, struct nb_diagnosis *diagnosis, const char *bridge,
+			   const char *name, pid_t pid)
 {
+	struct nb_inhabitant *grown = reallocarray(diagnosis->inhabitants,
+						   diagnosis->inhabitant_count + 1, sizeof(*grown));
+
+	if (!grown)
+		return nb_out_of_memory(run);
+	diagnosis->inhabitants = grown;
+	grown += diagnosis->inhabitant_count++;
+	*grown = (struct nb_inhabitant){ .pid = pid };
+	snprintf(grown->bridge, sizeof(grown->bridge), "%s", bridge);
+	snprintf(grown->name, sizeof(grown->name), "%s", name);
+	return 0;
+}
+
+/* The first of a network is whose network the probes are made in. */
+static void look_from(struct nb_diagnosis *diagnosis, size_t first,
+		      const struct nb_engine_endpoint *endpoint, pid_t pid)
+{
+	for (size_t i = first; i < diagnosis->case_count; i++) {
+		struct nb_case *one = &diagnosis->cases[i];
+
+		if (strcmp(one->bridge, diagnosis->cases[first].bridge) != 0)
+			continue;
+		one->pid = pid;
+		one->container_address = endpoint->address;
+		memcpy(one->container, endpoint->container, sizeof(one->container));
+	}
+}
+
+/* The containers of the network of case @first. Each costs a question to the engine. */
+static int take_containers(struct nb_run *run, struct nb_diagnosis *diagnosis, size_t first,
+			   const struct nb_network *network)
+{
+	const char *bridge = diagnosis->cases[first].bridge;
 	struct nb_engine_endpoints endpoints;
 	int r = nb_ask_endpoints(run, network->engine, network->name, &endpoints);
 
 	for (size_t i = 0; r == 0 && i < endpoints.count; i++) {
+		const char *name = endpoints.items[i].container;
 		struct nb_engine_container container;
 		pid_t pid;
 
-		r = nb_ask_container(run, network->engine, endpoints.items[i].container,
-				     &container);
+		if (diagnosis->inhabitant_count == MOST_CONTAINERS && diagnosis->cases[first].pid)
+			break;
+		r = nb_ask_container(run, network->engine, name, &container);
 		pid = container.pid;
 		nb_engine_container_clear(&container);
 		if (r < 0 || !pid)
 			continue;
-		for (size_t j = first; j < diagnosis->case_count; j++) {
-			struct nb_case *one = &diagnosis->cases[j];
-
-			if (strcmp(one->bridge, diagnosis->cases[first].bridge) != 0)
-				continue;
-			one->pid = pid;
-			one->container_address = endpoints.items[i].address;
-			memcpy(one->container, endpoints.items[i].container,
-			       sizeof(one->container));
-		}
-		break;
+		if (!diagnosis->cases[first].pid)
+			look_from(diagnosis, first, &endpoints.items[i], pid);
+		if (diagnosis->inhabitant_count < MOST_CONTAINERS)
+			r = keep_inhabitant(run, diagnosis, bridge, name, pid);
 	}
 	nb_engine_endpoints_clear(&endpoints);
 	return r < 0 ? nb_out_of_memory(run) : 0;
@@ -435,7 +481,7 @@ int nb_doctor_find_containers(struct nb_run *run, struct nb_examination *examina
 			continue;
 		if (nb_ask_bridge(run, one->bridge, one->mapping->network.engine != NB_ENGINE_IFACE,
 				  &network))
-			r = take_container(run, diagnosis, i, &network);
+			r = take_containers(run, diagnosis, i, &network);
 	}
 	return r;
 }

@@ -40,8 +40,8 @@ int main(int argc, char **argv)
 	} else if (!run.command) {
 		nb_error_set(
 			&run.error, NB_STATUS_USAGE, EINVAL, "usage",
-			"which command? add, remove, list, apply, check, flush, verify or watch "
-			"(try: nat-bridge --help)");
+			"which command? add, remove, list, status, apply, check, doctor, verify, "
+			"flush or watch (try: nat-bridge --help)");
 		status = nb_print_failure(&run);
 	} else if (run.word_count > 0 && !run.command->synopsis[0]) {
 		nb_error_set(&run.error, NB_STATUS_USAGE, EINVAL, "usage",

@@ -39,8 +39,8 @@ static bool is_of_host(struct nb_diagnosis *diagnosis, const char *text)
 	       (route.local && ntohl(in.s_addr) >> 24 != 127);
 }
 
-static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one, const char *name,
-		  const char *address)
+static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		  const struct nb_inhabitant *who, const char *name, const char *address)
 {
 	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "resolves");
 	char own[INET_ADDRSTRLEN];
@@ -49,12 +49,13 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one, con
 	if (!cause)
 		return;
 	inet_ntop(AF_INET, &in, own, sizeof(own));
-	snprintf(cause->what, sizeof(cause->what), "in container %s %s is %.64s, which is %s",
-		 one->container, name, address,
+	snprintf(cause->what, sizeof(cause->what), "in %s%s %s is %.64s, which is %s",
+		 who->name[0] ? "container " : "the container on ",
+		 who->name[0] ? who->name : one->bridge, name, address,
 		 strchr(address, ':') ? "an IPv6 address: mappings are of IPv4"
 				      : "no address of this host that a mapping serves");
 	snprintf(cause->evidence, sizeof(cause->evidence), "/etc/hosts of the container (pid %d)",
-		 (int)one->pid);
+		 (int)who->pid);
 	snprintf(cause->mend, sizeof(cause->mend),
 		 "start the container with --add-host %s:%s (compose: extra_hosts)", name,
 		 one->address ? own : "host-gateway");
@@ -79,11 +80,12 @@ static FILE *open_hosts(pid_t pid)
 	return file;
 }
 
-static void check_hosts(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+static void check_hosts(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			const struct nb_inhabitant *who)
 {
 	char line[512], bad[512] = "";
 	const char *name, *bad_name = NULL;
-	FILE *file = open_hosts(one->pid);
+	FILE *file = open_hosts(who->pid);
 	bool good = false;
 
 	if (!file)
@@ -102,12 +104,45 @@ static void check_hosts(struct nb_diagnosis *diagnosis, const struct nb_case *on
 	}
 	fclose(file);
 	if (!good && bad_name)
-		blame(diagnosis, one, bad_name, bad);
+		blame(diagnosis, one, who, bad_name, bad);
+}
+
+/* On two networks that are looked at it is met twice. */
+static bool is_known(const struct nb_diagnosis *diagnosis, size_t count, pid_t pid)
+{
+	for (size_t i = 0; i < count; i++)
+		if (diagnosis->inhabitants[i].pid == pid)
+			return true;
+	return false;
+}
+
+static const struct nb_case *find_case(const struct nb_diagnosis *diagnosis, const char *bridge)
+{
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (nb_case_counts(&diagnosis->cases[i]) &&
+		    strcmp(diagnosis->cases[i].bridge, bridge) == 0)
+			return &diagnosis->cases[i];
+	return NULL;
 }
 
 void nb_check_containers(struct nb_diagnosis *diagnosis)
 {
-	for (size_t i = 0; i < diagnosis->case_count; i++)
-		if (nb_case_is_first(diagnosis, i) && diagnosis->cases[i].pid)
-			check_hosts(diagnosis, &diagnosis->cases[i]);
+	size_t told = diagnosis->inhabitant_count;
+
+	for (size_t i = 0; i < told; i++) {
+		const struct nb_inhabitant *who = &diagnosis->inhabitants[i];
+		const struct nb_case *one = find_case(diagnosis, who->bridge);
+
+		if (one && !is_known(diagnosis, i, who->pid))
+			check_hosts(diagnosis, one, who);
+	}
+	/* where no engine told, who was found behind a port */
+	for (size_t i = 0; i < diagnosis->case_count; i++) {
+		const struct nb_case *one = &diagnosis->cases[i];
+		struct nb_inhabitant who = { .pid = one->pid };
+
+		if (nb_case_is_first(diagnosis, i) && one->pid &&
+		    !is_known(diagnosis, told, one->pid))
+			check_hosts(diagnosis, one, &who);
+	}
 }

@@ -17,6 +17,8 @@ void nb_check_containers(struct nb_diagnosis *diagnosis);
 
 /* Probe every case that can be, and trace those that fail. */
 void nb_try_cases(struct nb_diagnosis *diagnosis);
+/* Say of each service that hangs up on whoever comes that it does. */
+void nb_judge_answers(struct nb_diagnosis *diagnosis);
 /* Say of each case that does not work where its packets ended. */
 void nb_judge_cases(struct nb_diagnosis *diagnosis);
 

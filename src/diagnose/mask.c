@@ -15,8 +15,8 @@ static const char *const everybodys[] = { "bridge", "br0",     "container", "def
 					  "lo",	    "lxdbr0",  "none",	    "null",
 					  "podman", "podman0", "root",	    "virbr0" };
 
-static const char *const secrets[] = { "password", "passwd",  "secret", "token",	"apikey",
-				       "api_key",  "api-key", "bearer", "authorization" };
+static const char *const secrets[] = { "password", "passwd",  "secret", "token", "apikey",
+				       "api_key",  "api-key", "bearer", "basic", "authorization" };
 
 static const struct nb_masked_name *find(const struct nb_mask *mask, const char *name,
 					 size_t length)
@@ -91,7 +91,7 @@ static bool is_private(uint32_t address)
 
 static bool is_name_character(char character)
 {
-	return isalnum((unsigned char)character) || strchr("_.-%", character) ||
+	return isalnum((unsigned char)character) || (character && strchr("_.-%", character)) ||
 	       (unsigned char)character >= 0x80;
 }
 
@@ -156,16 +156,53 @@ static size_t find_secret(const char *text)
 	return 0;
 }
 
+/* "://user:secret@": how long it is before the "@"; 0: it is none. */
+static size_t find_login(const char *text)
+{
+	size_t length;
+
+	if (strncmp(text, "://", 3) != 0)
+		return 0;
+	length = 3 + strcspn(text + 3, "@/ \\\"'\n");
+	return text[length] == '@' ? length : 0;
+}
+
+/* How much of @text is a secret and what says so; it is written masked. */
+static size_t mask_secret(const char *text, FILE *out)
+{
+	size_t length = find_secret(text), more;
+
+	if (!length) {
+		length = find_login(text);
+		if (length)
+			fputs("://(masked)", out);
+		return length;
+	}
+	/* "Authorization: Bearer ..." */
+	while ((more = find_secret(text + length)))
+		length += more;
+	fprintf(out, "%.*s(masked)", (int)length, text);
+	return length + strcspn(text + length, " \\\"',;\n");
+}
+
+/* How long the word is with which @text begins: to where a secret is told of, at most. */
+static size_t measure_word(const char *text)
+{
+	size_t length = 0;
+
+	while (is_name_character(text[length]) && (length == 0 || !find_secret(text + length)))
+		length++;
+	return length;
+}
+
 static void mask_next(struct nb_mask *mask, const char **text, FILE *out)
 {
 	const struct nb_masked_name *name;
 	const char *kind;
-	size_t length = find_secret(*text);
+	size_t length = mask_secret(*text, out);
 
 	if (length) {
-		fprintf(out, "%.*s(masked)", (int)length, *text);
 		*text += length;
-		*text += strcspn(*text, " \\\"',;\n");
 		return;
 	}
 	length = find_address(*text, &kind);
@@ -174,8 +211,7 @@ static void mask_next(struct nb_mask *mask, const char **text, FILE *out)
 		*text += length;
 		return;
 	}
-	while (is_name_character((*text)[length]))
-		length++;
+	length = measure_word(*text);
 	/* "at web." ends a sentence; "web.json" is another word, and "web-1" yet another */
 	while (length > 1 && (*text)[length - 1] == '.')
 		length--;

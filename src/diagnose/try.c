@@ -12,6 +12,7 @@
 #include "nat-bridge/owner.h"
 
 #define WAIT_MS	     1000
+#define PATIENCE_MS  300 /* for what a service says by itself: it may look the caller's name up */
 #define TRACED_MS    900 /* the first packet is enough; one is sent again after a second */
 #define AT_ONCE	     50
 #define FEW_AT_ONCE  8
@@ -51,6 +52,9 @@ static void fill(struct round *round, bool (*wanted)(const struct nb_case *one),
 			.protocol = one->mapping->protocol,
 			.address = one->address,
 			.port = one->mapping->port,
+			.patience_ms = PATIENCE_MS,
+			.said = one->said,
+			.said_size = sizeof(one->said),
 		};
 		round->cases[round->count++] = one;
 	}
@@ -64,6 +68,7 @@ static void take_results(struct round *round, bool traced)
 		one->tried = true;
 		one->traced = traced;
 		one->result = round->probes[i].result;
+		one->closed = round->probes[i].closed;
 		strcpy(one->from, round->from);
 		if (traced)
 			one->flow = round->flows[i];

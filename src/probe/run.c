@@ -23,6 +23,7 @@ struct attempt {
 	int fd;
 	bool connecting; /* TCP, not yet */
 	int64_t deadline;
+	size_t kept; /* bytes of what was said */
 	struct nb_probe *probe;
 };
 
@@ -106,7 +107,9 @@ static bool begin(struct run *run)
 	if (fd < 0 && (errno == EMFILE || errno == ENFILE) && run->active)
 		return false;
 	run->next++;
-	probe->spoke = false;
+	probe->spoke = probe->closed = false;
+	if (probe->said)
+		probe->said[0] = '\0';
 	if (fd < 0) {
 		set(probe, NB_PROBE_FAILED, errno);
 		return true;
@@ -127,18 +130,43 @@ static bool begin(struct run *run)
 	return true;
 }
 
+static void keep(struct nb_probe *probe, size_t *kept, const char *bytes, size_t length)
+{
+	if (!probe->said)
+		return;
+	for (size_t i = 0; i < length && *kept + 1 < probe->said_size; i++)
+		if (bytes[i])
+			probe->said[(*kept)++] = bytes[i];
+	probe->said[*kept] = '\0';
+}
+
+/* What comes after the connection stands. True: it is over. */
+static bool listen_to(struct attempt *attempt)
+{
+	struct nb_probe *probe = attempt->probe;
+	char bytes[512];
+	ssize_t length = recv(attempt->fd, bytes, sizeof(bytes), 0);
+
+	if (length < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	probe->spoke |= length > 0;
+	if (!probe->patience_ms)
+		return true;
+	probe->closed = length <= 0;
+	if (length > 0)
+		keep(probe, &attempt->kept, bytes, (size_t)length);
+	return probe->closed;
+}
+
 /* True: it is over. */
 static bool advance_tcp(struct attempt *attempt)
 {
 	struct nb_probe *probe = attempt->probe;
 	socklen_t length = sizeof(int);
 	int number = 0;
-	char byte;
 
-	if (!attempt->connecting) {
-		probe->spoke = recv(attempt->fd, &byte, 1, 0) > 0;
-		return true;
-	}
+	if (!attempt->connecting)
+		return listen_to(attempt);
 	getsockopt(attempt->fd, SOL_SOCKET, SO_ERROR, &number, &length);
 	if (number) {
 		set(probe, judge(number), number);
@@ -146,8 +174,10 @@ static bool advance_tcp(struct attempt *attempt)
 	}
 	set(probe, NB_PROBE_CONNECTED, 0);
 	attempt->connecting = false;
-	if (!probe->payload)
-		return true;
+	if (!probe->payload) {
+		attempt->deadline = nb_monotonic_ms() + probe->patience_ms;
+		return probe->patience_ms == 0;
+	}
 	return send(attempt->fd, probe->payload, probe->length, MSG_NOSIGNAL) < 0;
 }
 

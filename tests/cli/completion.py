@@ -48,8 +48,8 @@ def offered(*words, program=None, prefix=(), **others):
 def _():
     fresh()
     got = offered("")
-    expect_eq(set(got), {"add", "remove", "list", "apply", "check", "flush", "status", "verify",
-                         "watch"},
+    expect_eq(set(got), {"add", "remove", "list", "apply", "check", "doctor", "flush", "status",
+                         "verify", "watch"},
               "commands")
     expect(all(got.values()), f"each with its summary: {got}")
     expect_eq(set(offered("r")), {"remove", "rm"}, "an alias that is being typed")
@@ -95,6 +95,9 @@ def _():
     expect_eq(set(offered("status", "docker:")), {"docker:agents"}, "the same of status")
     expect_eq(offered("rm", "agents", ""), {"80/tcp": "leads to 127.0.0.1:80",
                                             "53/udp": "leads to 127.0.0.54:53"}, "its ports")
+    expect_eq(set(offered("doctor", "")), {"agents", "br-two"}, "networks for doctor")
+    expect_eq(set(offered("doctor", "agents", "")), {"80/tcp", "53/udp"}, "and ports of one")
+    expect_eq(offered("doctor", "agents", "80/tcp", ""), {}, "it takes one")
     expect_eq(set(offered("remove", "docker:agents", "80/tcp", "")), {"53/udp"}, "none twice")
     expect_eq(set(offered("remove", "br-two", "")), {"81/tcp"}, "a runtime mapping's")
     expect_eq(offered("remove", "agents", "--all", ""), {}, "behind --all nothing is missing")

@@ -4,6 +4,7 @@
 and nothing of doctor is left on the host, however it ends. (Broken hosts by the dozen: tests/zoo.)"""
 import os
 import sys
+import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -188,11 +189,81 @@ def _():
     sock.close()
 
 
+class Speaker:
+    """A service that says something to whoever comes, and hangs up, or not."""
+
+    def __init__(self, text, hangs_up=True):
+        self.sock = socket.create_server(("127.0.0.1", 5999))
+        self.text, self.hangs_up, self.clients = text, hangs_up, []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        try:
+            while True:
+                client = self.sock.accept()[0]
+                client.sendall(self.text)
+                if self.hangs_up:
+                    client.close()
+                else:
+                    self.clients.append(client)
+        except OSError:
+            pass
+
+    def end(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+        for client in self.clients:
+            client.close()
+
+
+def service_that(text, hangs_up, words, mend):
+    mapped(5999)
+    speaker = Speaker(text, hangs_up)
+    try:
+        if words:
+            cause = first(ask(), "service-refuses", words)
+            expect_match(mend, cause["mend"], "its mend")
+            expect("\n" not in cause["evidence"] and "\xff" not in cause["evidence"], "one line")
+        else:
+            expect_eq(ask(rc=0)["findings"], [], "no refusal")
+    finally:
+        speaker.end()
+
+
+table_cases([
+    ("Redis in protected mode", b"-DENIED Redis is running in protected mode because\r\n", True,
+     "protected mode", "redis-cli config set protected-mode no"),
+    ("MySQL says whom it does not take", b"E\0\0\0\xffj\x04Host '172.30.0.2' is not allowed to "
+     b"connect to this MySQL server", True, "it said Host '172", "CREATE USER"),
+    ("a forwarder whose other end is gone", b"", True, "hangs up at once", "accept"),
+    ("a banner that warns, and waits", b"220 Access is denied to strangers\r\n", False, None, None),
+    ("a service that says the time, and is done", b"12:00:00\r\n", True, None, None),
+], service_that)
+
+
+@case("what a rule does to a packet that was not translated is a consequence")
+def _():
+    mapped()
+    site("ip daddr 172.30.0.1 tcp dport 11434 reject")
+    expect_eq(lab.tcp(PORT), REACHED, "control: what is translated it lets pass")
+    sh("nft add table ip early; nft 'add chain ip early pre { type filter hook prerouting priority -300; }'; "
+       "nft add rule ip early pre iifname br-app notrack")
+    found = ask()
+    first(found, "untracked", "early")
+    expect_eq((found["probes"][0]["dropped_by"] or {}).get("table"), "site", "what drops it in the end")
+    sh("nft flush chain ip early pre; nft 'add chain ip early nat { type nat hook prerouting priority -110; }'; "
+       "nft add rule ip early nat tcp dport 11434 dnat to 172.30.0.1:4444; nft add rule inet site input "
+       "tcp dport 4444 reject; conntrack -F 2>/dev/null")
+    first(ask(), "hijacked", "172.30.0.1:4444")
+    sh("nft delete table ip early")
+
+
 @case("words that name what is not mapped")
 def _():
     lab.good("add", "br-app", f"19090:{lab.unmapped}")
     first(ask("br-app", lab.unmapped), "not-mapped", "19090")
-    first(ask("br-two", 19090), "wrong-network", "br-app")
+    cause = first(ask("br-two", 19090), "wrong-network", "br-app")
+    expect_eq(cause["mend"], f"nat-bridge add iface:br-two 19090:{lab.unmapped}", "the same target")
     result = lab.nb("doctor", "br-none", 80, "--json")
     expect_eq((result.rc, result.json["error"]["code"]), (1, "no-network"), "no such network")
     expect_eq(lab.nb("doctor", "a", "b", "c").rc, 2, "too many words")
@@ -245,6 +316,51 @@ def _():
     lab.good("add", "docker:agents", f"{PORT}:{lab.mapped}")
     found = ask("agents", PORT, rc=0)
     expect_eq([p["from"] for p in found["probes"]], ["container web"], "from")
+    engine.stop()
+    os.unlink(lab.config)
+
+
+def box(hosts):
+    """A process on br-app with an /etc/hosts of its own."""
+    path = f"{lab.dir}/hosts-{len(os.listdir(lab.dir))}"
+    with open(path, "w", encoding="utf-8") as file:
+        file.write(hosts)
+    process = subprocess.Popen(["nsenter", "-t", str(lab.agents["ctr"].pid), "-n", "unshare", "-m", "sh", "-c",
+                                f"mount --bind {path} /etc/hosts && echo ready && exec sleep 1000"],
+                               stdout=subprocess.PIPE, text=True)
+    expect_eq(process.stdout.readline(), "ready\n", "a container")
+    return process
+
+
+@case("host.docker.internal: of every container of the network, and only if it is wrong")
+def _():
+    boxes = {"good": box("127.0.0.1 localhost\n172.30.0.1\thost.docker.internal # gateway\n"),
+             "both": box("fd00::1 host.docker.internal\n172.30.0.1 x host.docker.internal\n"),
+             "none": box("127.0.0.1 localhost\n# 172.31.9.9 host.docker.internal\n"),
+             "lost": box("172.31.255.9 host.docker.internal\n"),
+             "six": box("fd00::1 host.containers.internal\n"),
+             "self": box("127.0.0.1 host.docker.internal\n")}
+    engine = FakeEngine(lab.dir + "/docker.sock")
+    engine.networks = [network("agents", "br-app")]
+    engine.others = {"/networks/agents$": {"Containers": {
+        name: {"Name": name, "IPv4Address": lab.container + "/24"} for name in boxes}},
+        "/containers/json$": []}
+    for name, process in boxes.items():
+        engine.others[f"/containers/{name}/json$"] = {
+            "State": {"Pid": process.pid}, "NetworkSettings": {"Networks": {"agents": {}}}}
+    with open(lab.config, "w", encoding="utf-8") as file:
+        json.dump({"docker": lab.dir + "/docker.sock"}, file)
+    lab.good("add", "docker:agents", f"{PORT}:{lab.mapped}")
+    found = ask()["findings"]
+    expect_eq({f["code"] for f in found}, {"resolves"}, "what is found")
+    told = {f["what"].split()[2]: f for f in found}
+    expect_eq(set(told), {"lost", "six", "self"}, "of whom")
+    expect_match("172.31.255.9, which is no address of this host", told["lost"]["what"], "an address")
+    expect_match("IPv6", told["six"]["what"], "an IPv6 address")
+    expect_match(r"--add-host host\.docker\.internal:172\.30\.0\.1 ", told["lost"]["mend"], "mend")
+    for process in boxes.values():
+        process.kill()
+        process.wait()
     engine.stop()
     os.unlink(lab.config)
 

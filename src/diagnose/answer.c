@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a service says by itself to whoever connects: some refuse a caller that is not 127.0.0.1
+ * before they are asked anything.
+ */
+#include <ctype.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "diagnose.h"
+
+/* What refuses, and hangs up; another greeting before a close is no refusal. */
+static const struct {
+	const char *words;
+	const char *mend;
+} refusals[] = {
+	{ "-DENIED", "redis-cli config set protected-mode no (and in redis.conf), or give Redis a "
+		     "password (requirepass)" },
+	{ "is not allowed to connect",
+	  "let an account of the database in from the network: CREATE USER ... @'%' and GRANT" },
+	{ "is blocked because of many connection errors", "mysqladmin flush-hosts" },
+	{ "denied", NULL },
+	{ "forbidden", NULL },
+	{ "not allowed", NULL },
+	{ "not permitted", NULL },
+	{ "refused", NULL },
+	{ "rejected", NULL },
+};
+
+static const char usual_mend[] = "let the service accept the network of the container: it has a "
+				 "list of the addresses, hosts "
+				 "or accounts that it takes";
+
+/* What can be read of it. A head of control characters, as of MySQL, is left out. */
+static void read_text(const char *said, char *text, size_t size)
+{
+	size_t length = 0;
+
+	for (; *said && length + 1 < size; said++) {
+		if (isprint((unsigned char)*said))
+			text[length++] = *said;
+		else if (isspace((unsigned char)*said) && length)
+			text[length++] = ' ';
+		else if (iscntrl((unsigned char)*said))
+			length = 0;
+	}
+	while (length && text[length - 1] == ' ')
+		length--;
+	text[length] = '\0';
+}
+
+/* NULL: it refuses nothing. */
+static const char *find_mend(const char *text)
+{
+	if (!text[0])
+		return usual_mend;
+	for (size_t i = 0; i < sizeof(refusals) / sizeof(refusals[0]); i++)
+		if (strcasestr(text, refusals[i].words))
+			return refusals[i].mend ? refusals[i].mend : usual_mend;
+	return NULL;
+}
+
+static void judge(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	char text[NB_SAID_SIZE], target[NB_TARGET_SIZE];
+	struct nb_cause *cause;
+	const char *mend;
+
+	read_text(one->said, text, sizeof(text));
+	mend = find_mend(text);
+	if (!mend)
+		return;
+	cause = nb_blame_case(diagnosis, one, "service-refuses");
+	if (!cause)
+		return;
+	cause->proven = true;
+	nb_target_format(&one->mapping->target, target);
+	if (text[0])
+		snprintf(cause->what, sizeof(cause->what),
+			 "the service on %s takes the connection, refuses, and hangs up", target);
+	else
+		snprintf(cause->what, sizeof(cause->what),
+			 "the service on %s takes the connection, and hangs up at once", target);
+	snprintf(cause->evidence, sizeof(cause->evidence), "a probe from %s, that sent nothing%s%s",
+		 one->from, text[0] ? ": it said " : "", text);
+	snprintf(cause->mend, sizeof(cause->mend), "%s", mend);
+}
+
+void nb_judge_answers(struct nb_diagnosis *diagnosis)
+{
+	for (size_t i = 0; i < diagnosis->case_count; i++) {
+		const struct nb_case *one = &diagnosis->cases[i];
+
+		if (one->tried && one->result == NB_PROBE_CONNECTED && one->closed)
+			judge(diagnosis, one);
+	}
+}

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* nat-bridge list: what is configured and what is live. */
+#include <signal.h>
 #include <stdlib.h>
 
 #include "view.h"
@@ -26,8 +27,11 @@ int nb_command_list(struct nb_run *run)
 {
 	struct nb_row_list rows = { 0 };
 	struct nb_view view = { 0 };
-	int status, r = nb_view_prepare(run);
+	int status, r;
 
+	/* a reader that goes away ends it: nothing is half done */
+	signal(SIGPIPE, SIG_DFL);
+	r = nb_view_prepare(run);
 	if (r == 0)
 		r = nb_view_read(run, &view);
 	if (r == 0)

@@ -3,6 +3,7 @@
 #include "status.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -383,6 +384,8 @@ int nb_command_status(struct nb_run *run)
 	struct nb_state before = { 0 };
 	int status, r = 0;
 
+	/* a reader that goes away ends it: nothing is half done */
+	signal(SIGPIPE, SIG_DFL);
 	if (run->options.json && run->options.prometheus)
 		r = nb_error_set(
 			&run->error, NB_STATUS_USAGE, EINVAL, "usage",

@@ -3,7 +3,6 @@
 #include "view.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -136,8 +135,6 @@ int nb_view_prepare(struct nb_run *run)
 		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 				    "%s takes one NETWORK, or none (try: nat-bridge %s --help)",
 				    run->command->name, run->command->name);
-	/* a reader that goes away ends it: nothing is half done */
-	signal(SIGPIPE, SIG_DFL);
 	if (run->word_count)
 		r = nb_resolve_check_word(run, run->words[0]);
 	return r < 0 ? r : as_far_as_allowed(run, nb_run_prepare(run, false), &hidden);

@@ -43,7 +43,7 @@ struct nb_options {
 	bool prometheus;
 	bool fix;
 	const char *report; /* where `doctor` writes one, NULL: nowhere */
-	const char *log; /* where `watch` writes what connects, NULL: nowhere */
+	const char *log;    /* where `watch` writes what connects, NULL: nowhere */
 	struct nb_word_list except;
 	int64_t duration; /* seconds of --for, 0 = for ever */
 	int64_t wait;	  /* seconds to wait for the lock */

@@ -219,6 +219,12 @@ static bool is_taken(const struct nb_case *one)
 	return one->flow.translated.family && !nb_judge_is_ours(&one->flow.translated);
 }
 
+/* A rule dropped it, and not what was sent elsewhere before. */
+static bool is_dropped(const struct nb_case *one)
+{
+	return one->flow.drop.family && (!is_taken(one) || nb_judge_is_translated(one));
+}
+
 static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 {
 	if (one->result == NB_PROBE_FAILED) {
@@ -230,9 +236,7 @@ static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	/* what is not in the kernel cannot work, whatever else there is */
 	if (is_not_applied(diagnosis, one))
 		nb_judge_prove(diagnosis, one, "not-applied");
-	else if (one->traced && is_taken(one) && !nb_judge_is_translated(one))
-		nb_judge_translation(diagnosis, one);
-	else if (one->traced && one->flow.drop.family)
+	else if (one->traced && is_dropped(one))
 		nb_judge_rule(diagnosis, one);
 	else if (one->traced && is_taken(one))
 		nb_judge_translation(diagnosis, one);

@@ -38,7 +38,7 @@ static uint32_t key_length(struct nb_netlink *nl, const struct nb_chain *chain, 
 		       : length;
 }
 
-static void read_verdict(const struct nlattr *nest, struct nb_member *member)
+static void read_verdict(struct nlattr *nest, struct nb_member *member)
 {
 	struct nlattr *verdict, *attr;
 
@@ -62,9 +62,9 @@ struct element {
 };
 
 /* May an element with this expression fail to match, as one of a limit does? */
-static bool may_break(const struct nlattr *expression)
+static bool may_break(struct nlattr *expression)
 {
-	const struct nlattr *attr;
+	struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, expression) {
 		if (mnl_attr_get_type(attr) == NFTA_EXPR_NAME)
@@ -74,10 +74,10 @@ static bool may_break(const struct nlattr *expression)
 	return true;
 }
 
-static void read_element(const struct nlattr *nest, struct element *element)
+static void read_element(struct nlattr *nest, struct element *element)
 {
 	struct nb_member *member = &element->member;
-	const struct nlattr *attr, *inner;
+	struct nlattr *attr, *inner;
 
 	member->truth = NB_YES;
 	member->verdict = NFT_CONTINUE;
@@ -113,7 +113,7 @@ static void read_element(const struct nlattr *nest, struct element *element)
 
 static int read_member(const struct nlmsghdr *message, void *data)
 {
-	const struct nlattr *list, *element;
+	struct nlattr *list, *element;
 
 	mnl_attr_for_each(list, message, sizeof(struct nfgenmsg)) {
 		if (mnl_attr_get_type(list) != NFTA_SET_ELEM_LIST_ELEMENTS)

@@ -11,7 +11,7 @@
 static void spoil(char *data, size_t length)
 {
 	struct nlmsghdr *message = (struct nlmsghdr *)data;
-	int left = (int)length;
+	unsigned int left = (unsigned int)length;
 
 	for (; NLMSG_OK(message, left); message = NLMSG_NEXT(message, left)) {
 		char *at = (char *)message, *end = at + message->nlmsg_len;

@@ -162,7 +162,7 @@ static void print_table(const struct nb_screen *screen)
 {
 	struct nb_table table = {
 		.columns = { { "NAME", .least = 4 },
-			     { "NOTHING" },
+			     { .head = "NOTHING" },
 			     { "N", .right = true },
 			     { "LAST", .least = 6 } },
 		.column_count = 4,

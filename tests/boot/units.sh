@@ -57,11 +57,14 @@ inside()
 		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "$@"
 }
 
-# PID 1 of what booted, seen from here.
+# PID 1 of what booted, seen from here. (What it forks has its command line, too, for a moment.)
 find_init()
 {
-	init=$(pgrep -f 'systemd.unit=lab.target' -n) && [ "$init" -ne "$nspawn" ] &&
-		inside systemctl is-active --quiet lab.target
+	for init in $(pgrep -f 'systemd.unit=lab.target'); do
+		grep -q '^NSpid:.*[[:space:]]1$' "/proc/$init/status" 2>/dev/null &&
+			inside systemctl is-active --quiet lab.target && return
+	done
+	return 1
 }
 
 boot()

@@ -37,6 +37,9 @@ cat >"$ROOT/etc/nftables.conf" <<-NFT
 NFT
 mkdir -p "$ROOT/etc/systemd/system/docker.service.d"
 cat >"$ROOT/etc/systemd/system/docker.service.d/lab.conf" <<-UNIT
+	[Unit]
+	# it is started more often than an administrator would, and on a quick machine in no time
+	StartLimitIntervalSec=0
 	[Service]
 	ExecStart=
 	# as the package has it: systemd listens, and starts it when somebody connects

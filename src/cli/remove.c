@@ -24,6 +24,7 @@ struct removal {
 	struct nb_element_list keys; /* what leaves the kernel; sorted */
 	/* whose flows end even if the kernel has no element of them: over, flushed, half removed */
 	struct nb_element_list ended;
+	struct nb_element_list staying; /* what is asked for also when it is done; sorted */
 	struct nb_change *change;
 	bool staged;
 	int tidied; /* earlier removals that were not finished until now */
@@ -36,6 +37,7 @@ static void clear(struct removal *removal)
 	free(removal->is_chosen);
 	nb_element_list_clear(&removal->keys);
 	nb_element_list_clear(&removal->ended);
+	nb_element_list_clear(&removal->staying);
 	nb_inventory_clear(&removal->inventory);
 	nb_state_clear(&removal->state);
 	nb_change_free(removal->change);
@@ -181,16 +183,16 @@ static bool stays(const struct removal *removal, size_t index)
 	       strcmp(stored->origin, "kernel") != 0 && nb_mapping_is_in_force(&stored->mapping);
 }
 
-/* Does anything that stays have this key? Then it is not the removal's any more. */
-static bool is_asked_for(const struct removal *removal, const struct nb_element *key)
+static int collect_staying(struct nb_run *run, struct removal *removal)
 {
 	for (size_t i = 0; i < removal->inventory.count; i++) {
-		const struct nb_element other = nb_stored_key(&removal->inventory.items[i]);
+		const struct nb_element key = nb_stored_key(&removal->inventory.items[i]);
 
-		if (stays(removal, i) && nb_element_compare_key(&other, key) == 0)
-			return true;
+		if (stays(removal, i) && nb_element_list_append(&removal->staying, &key) < 0)
+			return nb_out_of_memory(run);
 	}
-	return false;
+	nb_element_list_sort(&removal->staying);
+	return 0;
 }
 
 /* What an earlier removal that was killed, or failed half-way, left to do. */
@@ -205,8 +207,9 @@ static int collect_unfinished(struct nb_run *run, struct removal *removal)
 	int r = nb_wanted_unfinished(&resolver, &removal->ended);
 
 	nb_resolver_clear(&resolver);
+	/* what has the key of something that stays is not the removal's any more */
 	for (size_t i = first; r == 0 && i < removal->ended.count; i++)
-		if (!is_asked_for(removal, &removal->ended.items[i]) &&
+		if (!nb_element_find(&removal->staying, &removal->ended.items[i]) &&
 		    nb_element_list_append(&removal->keys, &removal->ended.items[i]) < 0)
 			r = nb_out_of_memory(run);
 	return r;
@@ -226,7 +229,9 @@ static int collect_keys(struct nb_run *run, struct removal *removal)
 		    nb_element_list_append(&removal->ended, &key) < 0)
 			return nb_out_of_memory(run);
 	}
-	r = collect_unfinished(run, removal);
+	r = collect_staying(run, removal);
+	if (r == 0)
+		r = collect_unfinished(run, removal);
 	nb_element_list_sort(&removal->keys);
 	return r;
 }
@@ -256,12 +261,9 @@ static int keep_shared(const struct removal *removal, const struct nb_state *sta
 static int spare_others(const struct removal *removal, struct nb_desired *desired)
 {
 	desired->complete = true;
-	for (size_t i = 0; i < removal->inventory.count; i++) {
-		const struct nb_element key = nb_stored_key(&removal->inventory.items[i]);
-
-		if (stays(removal, i) && nb_element_list_append(&desired->spared, &key) < 0)
+	for (size_t i = 0; i < removal->staying.count; i++)
+		if (nb_element_list_append(&desired->spared, &removal->staying.items[i]) < 0)
 			return -ENOMEM;
-	}
 	return 0;
 }
 

@@ -203,9 +203,14 @@ def _():
     sysctl("events", 1)
     connect()
     lab.agent().call("hang_up", "one")
-    closed = wait_for(lambda: "TIME_WAIT" in sh("conntrack -L -p tcp 2>/dev/null"), 10)
+    flows = ""
+
+    def closed():
+        nonlocal flows
+        flows = sh("conntrack -L -p tcp 2>/dev/null")
+        return re.search(r"TIME_WAIT|CLOSE ", flows)
+    expect(wait_for(closed, 20), f"it did not close: {flows}")
     with Logging() as log:
-        expect(closed, "it did not close")
         forget_flows()
         connect("two")
         expect_eq(log.wait("start")[0]["resumed"], False, "resumed")

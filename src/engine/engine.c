@@ -165,6 +165,11 @@ static bool has_nul(const char *json, size_t length)
 	return false;
 }
 
+cJSON *nb_engine_parse(const char *json, size_t length)
+{
+	return has_nul(json, length) ? NULL : cJSON_ParseWithLength(json, length);
+}
+
 int nb_engine_get(enum nb_engine engine, const struct nb_engine_places *places, const char *target,
 		  cJSON **ret, char *ret_why)
 {
@@ -180,9 +185,8 @@ int nb_engine_get(enum nb_engine engine, const struct nb_engine_places *places, 
 		return r;
 	if (r < 0)
 		return word_transport(ret_why, engine, r, socket, why);
-	/* cJSON would end a text at a NUL, and so make one name of another */
-	if (http.status == 200 && !has_nul(http.body, http.length))
-		*ret = cJSON_ParseWithLength(http.body, http.length);
+	if (http.status == 200)
+		*ret = nb_engine_parse(http.body, http.length);
 	if (http.status != 200)
 		r = fail(ret_why, http.status == 404 ? -ENOSYS : -EPROTO,
 			 "%s answered %d to GET %s at %s", title, http.status, target, socket);

@@ -24,6 +24,12 @@ int nb_engine_get_list(enum nb_engine engine, const struct nb_engine_places *pla
 		       int (*append)(struct nb_engine_answer *answer, const cJSON *json),
 		       struct nb_engine_answer *answer);
 
+/*
+ * The value of @length bytes, to be deleted; NULL if that is no JSON, or has a NUL, escaped, at
+ * which cJSON would end a text and so make one name of another.
+ */
+cJSON *nb_engine_parse(const char *json, size_t length);
+
 /* The engine's socket: where it is said to be, or where it is as a rule. */
 const char *nb_docker_socket(const struct nb_engine_places *places);
 const char *nb_podman_socket(const struct nb_engine_places *places);

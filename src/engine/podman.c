@@ -45,7 +45,7 @@ static int read_file(int directory, const char *name, struct nb_engine_answer *r
 	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_size < FILE_MAX) {
 		text = malloc((size_t)st.st_size + 1);
 		length = text ? read(fd, text, (size_t)st.st_size) : 0;
-		json = text && length > 0 ? cJSON_ParseWithLength(text, (size_t)length) : NULL;
+		json = text && length > 0 ? nb_engine_parse(text, (size_t)length) : NULL;
 		if (!text)
 			r = -ENOMEM;
 		else if (json)

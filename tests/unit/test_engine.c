@@ -359,6 +359,8 @@ START_TEST(networks_of_podman)
 	dir_write("networks/web.json", web);
 	dir_write("networks/broken.json", "{\"name\":");
 	dir_write("networks/empty.json", "");
+	dir_write("networks/cut.json", "{\"name\":\"cut\\u0000short\",\"driver\":\"bridge\","
+				       "\"network_interface\":\"podman7\"}");
 	dir_write("networks/netavark.lock", web);
 	ck_assert_int_eq(mkdir("networks/dir.json", 0755), 0);
 	ask(NB_ENGINE_PODMAN);

@@ -41,6 +41,18 @@ def heals(what, seconds=10):
     expect(wait_for(in_sync, seconds, 0.05), f"{what}: not mended: {lab.nb('check').out}")
 
 
+def spawned(seconds):
+    """How many processes begin in that time?"""
+    before = last_pid()
+    time.sleep(seconds)
+    return last_pid() - before
+
+
+def comes_to_rest(what, seconds=20):
+    """A look is due a second after the last one, at the latest."""
+    expect(wait_for(lambda: spawned(1.5) == 0, seconds), f"{what}: it looks again and again")
+
+
 def fresh():
     lab.reset()
     for name in ("br-late", "br-new"):
@@ -129,7 +141,7 @@ def _():
     with Watcher(lab) as watcher:
         lab.good("add", "br-two", "9001", "9002", "--runtime")
         lab.good("add", "br-two", "9003", "--runtime", "--for", "1h")
-        wait_for(lambda: False, 0.5)
+        comes_to_rest("added")
         for _ in range(3):
             sh("nft flush ruleset")
             expect(wait_for(lambda: lab.ruleset().count('"br-two" . tcp . 900') >= 6, 5),
@@ -138,7 +150,7 @@ def _():
         expect_eq([(row["port"], row["origin"], row["expires"] is not None) for row in rows],
                   [(9001, "runtime", False), (9002, "runtime", False), (9003, "runtime", True)], "rows")
         lab.good("remove", "br-two", "9001")
-        wait_for(lambda: False, 0.3)
+        comes_to_rest("removed")
         sh("nft flush ruleset")
         heals("flushed")
         expect(wait_for(lambda: "9002" in lab.ruleset(), 5), "the other one came back")
@@ -149,12 +161,12 @@ def _():
         expect(". 9002 " not in lab.ruleset(), "removed and flushed at once: closed")
         lab.good("add", "br-two", "9004", "--runtime")
         lab.good("flush")
-        wait_for(lambda: False, 0.5)
+        comes_to_rest("our flush")
         expect("nat-bridge" not in lab.ruleset(), "what our flush takes out stays out")
         expect(wait_for(lambda: "flushed" in watcher.said(), 5), "and that is said")
         sh("nft add table ip noise")
         sh("ip link add br-late type bridge")
-        wait_for(lambda: False, 0.5)
+        comes_to_rest("noise")
         expect("nat-bridge" not in lab.ruleset(), "whatever happens")
         lab.good("apply")
         heals("until apply")
@@ -235,22 +247,10 @@ def _():
             sh("nft flush ruleset")
             sh("nft add table ip noise")
         heals("flushed many times")
-        wait_for(lambda: False, 1.5)
+        comes_to_rest("flushed many times")
         expect_eq(watcher.descriptors(), descriptors, "descriptors")
         if not lab.sanitized:
             expect(watcher.status("RssAnon") <= anonymous + 64, "anonymous memory grows")
-
-
-def spawned(seconds):
-    """How many processes begin in that time?"""
-    before = last_pid()
-    time.sleep(seconds)
-    return last_pid() - before
-
-
-def comes_to_rest(what, seconds=20):
-    """A look is due a second after the last one, at the latest."""
-    expect(wait_for(lambda: spawned(1.5) == 0, seconds), f"{what}: it looks again and again")
 
 
 @case("what it mends is one look, of which it does not make another reason")
@@ -313,17 +313,17 @@ def _():
 def _():
     fresh()
     with Watcher(lab):
-        wait_for(lambda: False, 0.5)
+        comes_to_rest("from the beginning")
         before = last_pid()
         commits = "".join(f"add element inet site blocked {{ 192.0.{i // 250}.{i % 250} }}\n"
                           for i in range(1000))
         sh(["nft", "-i"], stdin=commits)
-        wait_for(lambda: False, 0.5)
+        comes_to_rest("a blocklist")
         expect(last_pid() - before <= 6, f"{last_pid() - before} processes for a blocklist")
         before, began = last_pid(), time.monotonic()
         sh(["nft", "-i"], stdin="add table ip noise\ndelete table ip noise\n" * 500)
         took = time.monotonic() - began
-        wait_for(lambda: False, 1.2)
+        comes_to_rest("a thousand commits")
         looks = last_pid() - before
         note(f"1,000 commits in {took:.2f} s: {looks} processes")
         expect(looks <= 20 + 10 * took, f"{looks} looks")
@@ -369,7 +369,7 @@ def _():
     fresh()
     with Watcher(lab) as watcher:
         lab.good("add", "br-two", "9006", "--runtime")
-        wait_for(lambda: False, 0.5)
+        comes_to_rest("added")
         watcher.process.send_signal(signal.SIGSTOP)
         for i in range(40):
             sh("nft -f -", stdin="".join(f"add rule inet site input ip saddr 192.0.2.{n} counter drop\n"

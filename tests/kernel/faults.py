@@ -10,7 +10,7 @@ tell the truth; and the next apply must end in what the rule files say.
 Then the same with errors from the kernel instead of a kill: the state is as
 before, or, in remove and flush after their first batch, on its way forward.
 
-A sample by default; everything with --full.
+A sample by default, of more commands with --full; every call with --full --all.
 """
 import os
 import sys
@@ -162,8 +162,8 @@ SCENARIOS = [
 
 
 def sample(items, hot, count):
-    """All of them with --full, else half of @count from the hot ones, half from the rest."""
-    if arguments.full:
+    """All of them with --all, else half of @count from the hot ones, half from the rest."""
+    if "--all" in sys.argv:
         return list(items)
 
     def spread(these, number):

@@ -12,7 +12,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
-from watcher import Watcher  # noqa: E402
+from watcher import Watcher, comes_to_rest, last_pid  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
 SITE = """
@@ -28,29 +28,12 @@ table inet site {
 """
 
 
-def last_pid():
-    with open("/proc/sys/kernel/ns_last_pid", encoding="ascii") as file:
-        return int(file.read())
-
-
 def in_sync():
     return lab.nb("check").rc == 0
 
 
 def heals(what, seconds=10):
     expect(wait_for(in_sync, seconds, 0.05), f"{what}: not mended: {lab.nb('check').out}")
-
-
-def spawned(seconds):
-    """How many processes begin in that time?"""
-    before = last_pid()
-    time.sleep(seconds)
-    return last_pid() - before
-
-
-def comes_to_rest(what, seconds=20):
-    """A look is due a second after the last one, at the latest."""
-    expect(wait_for(lambda: spawned(1.5) == 0, seconds), f"{what}: it looks again and again")
 
 
 def fresh():

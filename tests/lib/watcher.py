@@ -3,6 +3,24 @@
 from nblab import *  # noqa: F403
 
 
+def last_pid():
+    """Of this PID namespace: each look is a process."""
+    with open("/proc/sys/kernel/ns_last_pid", encoding="ascii") as file:
+        return int(file.read())
+
+
+def spawned(seconds):
+    """How many processes begin in that time?"""
+    before = last_pid()
+    time.sleep(seconds)
+    return last_pid() - before
+
+
+def comes_to_rest(what, seconds=20):
+    """A look is due a second after the last one, at the latest."""
+    expect(wait_for(lambda: spawned(1.5) == 0, seconds), f"{what}: it looks again and again")
+
+
 class Watcher:
     """The program, from READY=1 on."""
 

@@ -8,6 +8,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
+from watcher import Watcher, comes_to_rest, last_pid  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "setpriv", "strace"))
 OWN = 9300       # a service of this test, mapped as itself
@@ -337,36 +338,23 @@ def _():
 @case("the watcher does not mind")
 def _():
     fresh()
-    process = subprocess.Popen(lab.command("watch"), stdout=subprocess.DEVNULL,
-                               stderr=subprocess.DEVNULL)
 
-    def last():
-        with open("/proc/sys/kernel/ns_last_pid", encoding="ascii") as file:
-            return int(file.read())
+    # each process and each thread has a number, and strace, too, makes some
+    def strace(*words):
+        before = last_pid()
+        done = subprocess.run(["strace", "-f", "-e", "trace=none", *words],
+                              capture_output=True, text=True,
+                              # which strace itself makes impossible
+                              env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
+        expect_eq(done.returncode, 0, "exit status")
+        return last_pid() - before - len(set(re.findall(r"Process (\d+) attached", done.stderr)))
 
-    def at_rest():
-        before = last()
-        time.sleep(1.5)
-        return last() == before
-    try:
-        expect(wait_for(at_rest, 20, 0), "the watcher does not come to rest")
-        # each process and each thread has a number, and strace, too, makes some
-        def strace(*words):
-            before = last()
-            done = subprocess.run(["strace", "-f", "-e", "trace=none", *words],
-                                  capture_output=True, text=True,
-                                  # which strace itself makes impossible
-                                  env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"})
-            expect_eq(done.returncode, 0, "exit status")
-            return last() - before - len(set(re.findall(r"Process (\d+) attached", done.stderr)))
-
+    with Watcher(lab):
+        comes_to_rest("from the beginning")
         own = strace("true")
         with Service():
             looks = strace(*lab.command("verify")) - own
         expect_eq(looks, 0, "looks of the watcher")
-    finally:
-        process.kill()
-        process.wait()
 
 
 run()

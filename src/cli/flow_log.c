@@ -23,7 +23,6 @@
  */
 #include "flow_log.h"
 
-#include <cjson/cJSON.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -40,10 +39,9 @@
 
 #include "../watch/rest.h"
 #include "../watch/pace.h"
-#include "../watch/sink.h"
 #include "accounting.h"
+#include "flow_lines.h"
 #include "flow_origin.h"
-#include "json.h"
 #include "nat-bridge/events.h"
 #include "nat-bridge/refused.h"
 
@@ -65,7 +63,7 @@ struct log {
 	struct nb_run *run;
 	struct nb_conntrack_listener *listener;
 	struct nb_events *events;
-	struct nb_sink sink;
+	struct nb_flow_lines lines;
 	struct nb_flow_table table;
 	struct nb_origins origins;
 	struct known known[KNOWN_COUNT];
@@ -78,210 +76,8 @@ struct log {
 	int64_t count;	/* when refused packets are */
 	int64_t end;	/* the first end of a mapping that a flow has, epoch ms; 0: none */
 	bool ending;
-	char run_name[20]; /* of this process, before the numbers of its flows */
-	uint64_t flows;	   /* how many it has had */
+	uint64_t flows; /* how many it has had */
 };
-
-/* --- Lines --- */
-
-/* RFC 3339 with milliseconds, or null. */
-static void add_time(cJSON *object, const char *key, int64_t ms)
-{
-	char seconds[NB_TIME_SIZE], text[NB_TIME_SIZE + 8];
-
-	if (!ms) {
-		cJSON_AddNullToObject(object, key);
-		return;
-	}
-	nb_time_format(ms / 1000, seconds);
-	snprintf(text, sizeof(text), "%.*s.%03dZ", (int)strcspn(seconds, "Z"), seconds,
-		 (int)(ms % 1000));
-	cJSON_AddStringToObject(object, key, text);
-}
-
-static cJSON *begin_line(const char *event, int64_t time)
-{
-	cJSON *object = cJSON_CreateObject();
-
-	add_time(object, "time", time);
-	nb_json_add_text(object, "event", event);
-	return object;
-}
-
-static void end_line(struct log *log, cJSON *object, const char *text)
-{
-	uint64_t lost = log->sink.lost;
-
-	nb_sink_write(&log->sink, object, text);
-	cJSON_Delete(object);
-	/* it takes lines again: say what it did not take */
-	if (lost && log->sink.lost == lost) {
-		nb_sink_flush(&log->sink);
-		if (log->sink.lost != lost)
-			return;
-		log->sink.lost = 0;
-		object = begin_line("lost", nb_now_ms());
-		nb_json_add_text(object, "what", "lines");
-		nb_json_add_count(object, "count", true, lost);
-		nb_sink_write(&log->sink, object, "lines of the log could not be written");
-		cJSON_Delete(object);
-		nb_sink_flush(&log->sink);
-		/* it had no room for that, either */
-		if (log->sink.lost)
-			log->sink.lost = lost;
-	}
-}
-
-static struct nb_target target_of(const struct nb_conntrack *entry)
-{
-	return (struct nb_target){
-		.address = entry->reply.source,
-		.port = entry->reply.source_port,
-	};
-}
-
-static void add_flow(const struct log *log, cJSON *object, const struct nb_flow *flow, char *text,
-		     size_t size)
-{
-	const struct nb_tuple *original = &flow->entry.original;
-	const struct nb_target target = target_of(&flow->entry);
-	const struct nb_target from = { original->source, original->source_port };
-	const struct nb_target at = { original->destination, original->destination_port };
-	char source[NB_TARGET_SIZE], dialled[NB_TARGET_SIZE], to[NB_TARGET_SIZE], id[48];
-
-	snprintf(id, sizeof(id), "%s-%" PRIu64, log->run_name, flow->number);
-	nb_target_format(&from, source);
-	nb_target_format(&at, dialled);
-	nb_target_format(&target, to);
-	nb_json_add_text(object, "flow", id);
-	nb_json_add_text(object, "network", flow->origin->network);
-	nb_json_add_text(object, "bridge", flow->origin->bridge);
-	nb_json_add_text(object, "container", flow->origin->container);
-	nb_json_add_text(object, "protocol", nb_protocol_name(flow->entry.protocol));
-	nb_json_add_text(object, "source", source);
-	nb_json_add_text(object, "dialled", dialled);
-	nb_json_add_count(object, "port", true, original->destination_port);
-	nb_json_add_text(object, "target", to);
-	snprintf(text, size, "%s%s%s %s -> %u/%s -> %s", flow->origin->network,
-		 flow->origin->container[0] ? " " : "", flow->origin->container, source,
-		 original->destination_port, nb_protocol_name(flow->entry.protocol), to);
-}
-
-static void tell_start(struct log *log, const struct nb_flow *flow)
-{
-	/* one that was there before has begun when it began, if anybody knows */
-	cJSON *object = begin_line("start", flow->began);
-	char words[320], text[360];
-
-	add_flow(log, object, flow, words, sizeof(words));
-	cJSON_AddBoolToObject(object, "resumed", flow->resumed);
-	snprintf(text, sizeof(text), "start %s", words);
-	end_line(log, object, text);
-}
-
-/* Why a flow is over. */
-enum reason {
-	REASON_CLOSED,
-	REASON_REFUSED,
-	REASON_REVOKED,
-	REASON_EXPIRED,
-	REASON_IDLE,
-	REASON_DELETED,
-	REASON_UNKNOWN,
-};
-
-static const struct {
-	const char *reason, *detail;
-} reasons[] = {
-	[REASON_CLOSED] = { "closed", NULL },	[REASON_REFUSED] = { "closed", "refused" },
-	[REASON_REVOKED] = { "revoked", NULL }, [REASON_EXPIRED] = { "expired", "mapping" },
-	[REASON_IDLE] = { "expired", "idle" },	[REASON_DELETED] = { "unknown", "deleted" },
-	[REASON_UNKNOWN] = { "unknown", NULL },
-};
-
-static void hear_changes(struct log *log);
-
-/* Find the container, if it is not known; not that which has the address after it. */
-static void name_origin(struct log *log, struct nb_origin *origin)
-{
-	if (origin->container[0])
-		return;
-	hear_changes(log);
-	nb_origin_name(&log->origins, origin);
-	hear_changes(log);
-	if (!origin->current)
-		origin->container[0] = '\0';
-}
-
-/* @event is "end", or what comes behind it. @detail NULL: what was counted is not known. */
-static void tell_over(struct log *log, const char *event, struct nb_flow *flow, enum reason reason,
-		      const struct nb_conntrack_detail *detail)
-{
-	bool counted = detail && detail->counted;
-	int64_t over = flow->over ? flow->over : nb_now_ms();
-	cJSON *object = begin_line(event, over);
-	char words[320], text[400];
-
-	add_flow(log, object, flow, words, sizeof(words));
-	add_time(object, "began", flow->began);
-	if (flow->began)
-		cJSON_AddNumberToObject(object, "duration",
-					(double)(over > flow->began ? over - flow->began : 0) /
-						1000);
-	else
-		cJSON_AddNullToObject(object, "duration");
-	nb_json_add_count(object, "packets_in", counted, counted ? detail->packets[0] : 0);
-	nb_json_add_count(object, "bytes_in", counted, counted ? detail->bytes[0] : 0);
-	nb_json_add_count(object, "packets_out", counted, counted ? detail->packets[1] : 0);
-	nb_json_add_count(object, "bytes_out", counted, counted ? detail->bytes[1] : 0);
-	nb_json_add_text(object, "reason", reasons[reason].reason);
-	nb_json_add_text(object, "detail", reasons[reason].detail);
-	snprintf(text, sizeof(text), "%s %s: %s", event, words, reasons[reason].reason);
-	end_line(log, object, text);
-}
-
-static void tell_end(struct log *log, struct nb_flow *flow, enum reason reason,
-		     const struct nb_conntrack_detail *detail)
-{
-	name_origin(log, flow->origin);
-	tell_over(log, "end", flow, reason, detail);
-	flow->told = true;
-	flow->reason = (uint8_t)reason;
-	for (int i = 0; i < 2; i++)
-		flow->packets[i] = detail ? detail->packets[i] : 0;
-}
-
-/* It was told that it had closed, and more came: a reset that the peer did not believe, for one. */
-static void tell_late(struct log *log, struct nb_flow *flow,
-		      const struct nb_conntrack_detail *detail)
-{
-	uint64_t told = flow->packets[0] + flow->packets[1];
-
-	/* of a mapping that has gone packets count, too, but are dropped */
-	if (flow->reason != REASON_CLOSED || !detail->counted || told == 0 ||
-	    detail->packets[0] + detail->packets[1] <= told + LATE_PACKETS)
-		return;
-	flow->over = 0;
-	tell_over(log, "late", flow, flow->reason, detail);
-}
-
-static void tell_lost(struct log *log, const char *why)
-{
-	cJSON *object = begin_line("lost", nb_now_ms());
-
-	nb_json_add_text(object, "what", "events");
-	nb_json_add_text(object, "why", why);
-	end_line(log, object, "events were lost: connections may be missing in this log");
-}
-
-static void tell_frame(struct log *log, const char *event)
-{
-	cJSON *object = begin_line(event, nb_now_ms());
-
-	nb_json_add_count(object, "flows", true, log->table.count);
-	cJSON_AddBoolToObject(object, "accounting", log->run->options.log_accounting);
-	end_line(log, object, event);
-}
 
 /* --- What the kernel has of a flow's mapping --- */
 
@@ -329,7 +125,7 @@ static struct known *ask_mapping(struct log *log, const struct nb_element *key)
 static const struct nb_element *find_mapping(struct log *log, const char *bridge,
 					     const struct nb_conntrack *entry)
 {
-	const struct nb_target target = target_of(entry);
+	const struct nb_target target = nb_flow_target(entry);
 	struct nb_element key = {
 		.port = entry->original.destination_port,
 		.protocol = entry->protocol,
@@ -359,17 +155,55 @@ static bool is_mapped(struct log *log, struct nb_flow *flow)
 }
 
 /* Why it ends now; the entry itself says what @otherwise is. */
-static enum reason judge(struct log *log, struct nb_flow *flow, enum reason otherwise)
+static enum nb_flow_reason judge(struct log *log, struct nb_flow *flow,
+				 enum nb_flow_reason otherwise)
 {
 	int64_t until = flow->until;
 
 	if (!flow->origin->bridge[0] || is_mapped(log, flow))
 		return otherwise;
 	/* what the kernel rounds is no revocation */
-	return until && until <= nb_now_ms() + 1000 ? REASON_EXPIRED : REASON_REVOKED;
+	return until && until <= nb_now_ms() + 1000 ? NB_FLOW_EXPIRED : NB_FLOW_REVOKED;
 }
 
 /* --- Flows --- */
+
+/* Find the container, if it is not known; not that which has the address after it. */
+static void name_origin(struct log *log, struct nb_origin *origin)
+{
+	if (origin->container[0])
+		return;
+	hear_changes(log);
+	nb_origin_name(&log->origins, origin);
+	hear_changes(log);
+	if (!origin->current)
+		origin->container[0] = '\0';
+}
+
+static void tell_end(struct log *log, struct nb_flow *flow, enum nb_flow_reason reason,
+		     const struct nb_conntrack_detail *detail)
+{
+	name_origin(log, flow->origin);
+	nb_flow_line_over(&log->lines, "end", flow, reason, detail);
+	flow->told = true;
+	flow->reason = (uint8_t)reason;
+	for (int i = 0; i < 2; i++)
+		flow->packets[i] = detail ? detail->packets[i] : 0;
+}
+
+/* It was told that it had closed, and more came: a reset that the peer did not believe, for one. */
+static void tell_late(struct log *log, struct nb_flow *flow,
+		      const struct nb_conntrack_detail *detail)
+{
+	uint64_t told = flow->packets[0] + flow->packets[1];
+
+	/* of a mapping that has gone packets count, too, but are dropped */
+	if (flow->reason != NB_FLOW_CLOSED || !detail->counted || told == 0 ||
+	    detail->packets[0] + detail->packets[1] <= told + LATE_PACKETS)
+		return;
+	flow->over = 0;
+	nb_flow_line_over(&log->lines, "late", flow, flow->reason, detail);
+}
 
 static struct nb_origin *find_origin(struct log *log, uint32_t address)
 {
@@ -436,7 +270,7 @@ static struct nb_flow *begin_flow(struct log *log, const struct nb_conntrack *en
 		flow->began = detail->began / 1000000;
 	else if (!resumed)
 		flow->began = detail && detail->at ? detail->at / 1000000 : nb_now_ms();
-	tell_start(log, flow);
+	nb_flow_line_start(&log->lines, flow);
 	return flow;
 }
 
@@ -444,7 +278,8 @@ static struct nb_flow *begin_flow(struct log *log, const struct nb_conntrack *en
  * It has closed @at (nanoseconds, 0: now); its counters are asked for. Gone already: the event of
  * that has them.
  */
-static void close_flow(struct log *log, struct nb_flow *flow, enum reason reason, int64_t at)
+static void close_flow(struct log *log, struct nb_flow *flow, enum nb_flow_reason reason,
+		       int64_t at)
 {
 	struct nb_conntrack_detail detail;
 	struct nb_conntrack entry = flow->entry;
@@ -476,7 +311,7 @@ static void resume_flow(struct log *log, struct nb_flow *flow)
 	flow->over = 0;
 	flow->told = flow->finished = false;
 	flow->resumed = true;
-	tell_start(log, flow);
+	nb_flow_line_start(&log->lines, flow);
 }
 
 static bool is_answered(const struct nb_conntrack *entry)
@@ -500,7 +335,7 @@ static void note_state(struct log *log, struct nb_flow *flow, uint8_t state, int
 	case TCP_CONNTRACK_TIME_WAIT:
 	case TCP_CONNTRACK_CLOSE:
 		if (!flow->told && !flow->over)
-			close_flow(log, flow, REASON_CLOSED, at);
+			close_flow(log, flow, NB_FLOW_CLOSED, at);
 		break;
 	}
 }
@@ -509,18 +344,18 @@ static void destroy_flow(struct log *log, struct nb_flow *flow, const struct nb_
 			 const struct nb_conntrack_detail *detail)
 {
 	bool closing = flow->over;
-	enum reason reason;
+	enum nb_flow_reason reason;
 
 	if (flow->told) {
 		tell_late(log, flow, detail);
 	} else {
 		if (!flow->over && detail->at)
 			flow->over = detail->at / 1000000;
-		reason = flow->finished				    ? REASON_CLOSED
-			 : has_closed(entry) && !is_answered(entry) ? REASON_REFUSED
-			 : has_closed(entry)			    ? REASON_CLOSED
-			 : detail->left				    ? REASON_DELETED
-								    : REASON_IDLE;
+		reason = flow->finished				    ? NB_FLOW_CLOSED
+			 : has_closed(entry) && !is_answered(entry) ? NB_FLOW_REFUSED
+			 : has_closed(entry)			    ? NB_FLOW_CLOSED
+			 : detail->left				    ? NB_FLOW_DELETED
+								    : NB_FLOW_IDLE;
 		tell_end(log, flow, closing ? flow->reason : judge(log, flow, reason), detail);
 	}
 	nb_flow_table_remove(&log->table, flow);
@@ -530,7 +365,7 @@ static void destroy_flow(struct log *log, struct nb_flow *flow, const struct nb_
 static void replace_flow(struct log *log, struct nb_flow *flow)
 {
 	if (!flow->told)
-		tell_end(log, flow, REASON_UNKNOWN, NULL);
+		tell_end(log, flow, NB_FLOW_UNKNOWN, NULL);
 	nb_flow_table_remove(&log->table, flow);
 }
 
@@ -630,8 +465,8 @@ static void look_at_all(struct log *log)
 		if (!flow->told)
 			tell_end(log, flow,
 				 flow->over	  ? flow->reason
-				 : flow->finished ? REASON_CLOSED
-						  : judge(log, flow, REASON_UNKNOWN),
+				 : flow->finished ? NB_FLOW_CLOSED
+						  : judge(log, flow, NB_FLOW_UNKNOWN),
 				 NULL);
 		nb_flow_table_remove(&log->table, flow);
 	}
@@ -649,13 +484,13 @@ static void review(struct log *log)
 
 		/* its mapping is back, and the entry still there */
 		if (flow->told &&
-		    (flow->reason == REASON_EXPIRED || flow->reason == REASON_REVOKED) &&
+		    (flow->reason == NB_FLOW_EXPIRED || flow->reason == NB_FLOW_REVOKED) &&
 		    is_mapped(log, flow))
 			resume_flow(log, flow);
 		if (flow->told || flow->over || is_mapped(log, flow))
 			continue;
 		if (until && until <= nb_now_ms())
-			close_flow(log, flow, REASON_EXPIRED, until * 1000000);
+			close_flow(log, flow, NB_FLOW_EXPIRED, until * 1000000);
 	}
 }
 
@@ -671,7 +506,6 @@ static void count_refused(struct log *log)
 		const struct nb_refusal *row = &now.items[i];
 		const struct nb_refusal *was = nb_refused_find(&log->refused, row);
 		uint64_t packets = row->packets, bytes = row->bytes;
-		cJSON *object;
 
 		/* a table that was made anew counts from the beginning */
 		if (was && was->packets <= packets) {
@@ -680,12 +514,7 @@ static void count_refused(struct log *log)
 		}
 		if (packets == 0)
 			continue;
-		object = begin_line("refused", nb_now_ms());
-		nb_json_add_text(object, "where", row->where);
-		nb_json_add_text(object, "bridge", row->bridge);
-		nb_json_add_count(object, "packets", true, packets);
-		nb_json_add_count(object, "bytes", row->bytes_known, bytes);
-		end_line(log, object, "packets to 127.0.0.0/8 were refused");
+		nb_flow_line_refused(&log->lines, row, packets, bytes);
 	}
 	nb_refused_clear(&log->refused);
 	log->refused = now;
@@ -702,17 +531,17 @@ static void read_signals(struct log *log)
 
 	while (read(log->signals, &info, sizeof(info)) == sizeof(info)) {
 		if (info.ssi_signo != SIGHUP) {
-			log->ending = log->sink.hurry = true;
+			log->ending = log->lines.sink.hurry = true;
 			continue;
 		}
 		/* somebody wants to know now */
 		log->look = log->count = nb_monotonic_ms();
-		r = nb_sink_reopen(&log->sink);
+		r = nb_sink_reopen(&log->lines.sink);
 		if (r < 0) {
 			snprintf(text, sizeof(text),
 				 "cannot open %.120s again: %s; the old one "
 				 "goes on",
-				 log->sink.path, strerror(-r));
+				 log->lines.sink.path, strerror(-r));
 			nb_print_note(log->run, text);
 		}
 	}
@@ -738,7 +567,8 @@ static void act(struct log *log)
 
 	if (log->lost) {
 		log->lost = false;
-		tell_lost(log, "the kernel's queue was full, or there was no memory");
+		nb_flow_line_lost(&log->lines,
+				  "the kernel's queue was full, or there was no memory");
 		log->look = now;
 	}
 	if (log->look && now >= log->look)
@@ -766,11 +596,13 @@ static _Noreturn void run_log(struct log *log, bool resume)
 		_exit(1);
 	/* what was refused before is not this log's */
 	count_refused(log);
-	snprintf(log->run_name, sizeof(log->run_name), "%" PRIx64, (uint64_t)nb_now_ms());
-	log->sink.interrupt = log->signals;
-	tell_frame(log, "log-begin");
+	snprintf(log->lines.run_name, sizeof(log->lines.run_name), "%" PRIx64,
+		 (uint64_t)nb_now_ms());
+	log->lines.sink.interrupt = log->signals;
+	nb_flow_line_frame(&log->lines, "log-begin", log->table.count,
+			   log->run->options.log_accounting);
 	if (resume)
-		tell_lost(log, "the process that logs was ended, and began anew");
+		nb_flow_line_lost(&log->lines, "the process that logs was ended, and began anew");
 	look_at_all(log);
 	for (bool quiet = false; !log->ending;) {
 		struct pollfd fds[COUNT] = {
@@ -779,7 +611,7 @@ static _Noreturn void run_log(struct log *log, bool resume)
 		};
 
 		act(log);
-		nb_sink_flush(&log->sink);
+		nb_sink_flush(&log->lines.sink);
 		nb_events_descriptors(log->events, &fds[RULESET].fd, &fds[DEVICES].fd);
 		for (int i = 0; i < COUNT; i++)
 			fds[i].events = POLLIN;
@@ -797,10 +629,11 @@ static _Noreturn void run_log(struct log *log, bool resume)
 	}
 	(void)read_flows(log);
 	if (log->lost)
-		tell_lost(log, "the kernel's queue was full");
+		nb_flow_line_lost(&log->lines, "the kernel's queue was full");
 	count_refused(log);
-	tell_frame(log, "log-end");
-	nb_sink_close(&log->sink);
+	nb_flow_line_frame(&log->lines, "log-end", log->table.count,
+			   log->run->options.log_accounting);
+	nb_sink_close(&log->lines.sink);
 	_exit(0);
 }
 
@@ -808,14 +641,14 @@ static void clear(struct log *log)
 {
 	nb_conntrack_listener_free(log->listener);
 	nb_events_close(log->events);
-	nb_sink_close(&log->sink);
+	nb_sink_close(&log->lines.sink);
 	nb_netlink_free(log->run->nl);
 }
 
 static int open_all(struct log *log)
 {
 	struct nb_run *run = log->run;
-	int r = nb_sink_open(&log->sink, run->options.log, &run->error);
+	int r = nb_sink_open(&log->lines.sink, run->options.log, &run->error);
 
 	if (r < 0)
 		return r;
@@ -837,7 +670,7 @@ pid_t nb_flow_log_start(struct nb_run *run, bool resume, int *ret_pipe)
 	struct nb_run own = { .options = run->options,
 			      .config = run->config,
 			      .command = run->command };
-	struct log log = { .run = &own, .signals = -1, .sink.fd = -1, .origins.run = &own };
+	struct log log = { .run = &own, .signals = -1, .lines.sink.fd = -1, .origins.run = &own };
 	pid_t parent = getpid(), pid = -1;
 	int ends[2] = { -1, -1 }, r;
 

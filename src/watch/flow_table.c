@@ -35,6 +35,14 @@ static int compare(const void *a, const void *b)
 	return order;
 }
 
+struct nb_target nb_flow_target(const struct nb_conntrack *entry)
+{
+	return (struct nb_target){
+		.address = entry->reply.source,
+		.port = entry->reply.source_port,
+	};
+}
+
 struct nb_flow *nb_flow_table_find(const struct nb_flow_table *table,
 				   const struct nb_conntrack *entry)
 {

@@ -46,6 +46,9 @@ struct nb_flow_table {
 	size_t origin_count;
 };
 
+/* What a mapping made the target of @entry: where its answers come from. */
+struct nb_target nb_flow_target(const struct nb_conntrack *entry);
+
 struct nb_flow *nb_flow_table_find(const struct nb_flow_table *table,
 				   const struct nb_conntrack *entry);
 /* Add one that is not there. Takes over @origin, which counts it. NULL: out of memory. */

@@ -9,7 +9,7 @@ set -u
 . "$(dirname "$0")/../lib/doc.sh"
 engines_enter podman runc busybox /usr/lib/podman/netavark -- "$@"
 
-serve host host=tcp:127.0.0.1:11434
+serve host host=tcp:127.0.0.1:11434 hidden=udp:127.0.0.1:9090
 
 out=$(nb add podman:web 11434 2>&1)
 is "no Podman: pending" $? 0
@@ -106,27 +106,37 @@ is "an interface and a network of one name: ambiguous" $? 1
 has "with both qualified names" "$out" "iface:web or podman:web"
 must ip link delete web
 
-# --- With the watcher: networks made anew, by Podman's files and the kernel's events ---
+# --- With the watcher: networks made anew, by Podman's files and the kernel's events, under a flood
+# --- to a port that is not mapped
 
 ok "remove everything" nb remove --all-networks
 must lab_podman rm -f -t 0 -a >/dev/null
 ok "a mapping of a network that will come" nb add podman:again 11434
 "$NAT_BRIDGE" --rules "$RULES" --config "$T/config.json" watch >"$T/watch.log" 2>&1 &
 watcher=$!
+must lab_podman network create attacker >/dev/null
+must lab_podman run -d --name attacker --network attacker --ulimit nofile=512:512 \
+	--ulimit nproc=512:512 localhost/box:1 /bin/sleep 600 >/dev/null
+ok "the attacker's network is mapped, too" nb add podman:attacker 11434
+must nsenter -t "$(lab_podman inspect -f '{{.State.Pid}}' attacker)" -n -- "$PYTHON" -I -S "$lab_lib/raw.py" \
+	eth0 "$(mac_of "$(podman_bridge attacker)")" udp 10.99.9.2:4200 127.0.0.1:9090 --text flood \
+	--flood >"$T/flood.pid"
 missed=0
-for ((i = 0; i < 10; i++)); do
+for ((i = 0; i < 50; i++)); do
 	must lab_podman network create again >/dev/null
 	must lab_podman run -d --name again --network again --ulimit nofile=512:512 \
 		--ulimit nproc=512:512 localhost/box:1 /bin/sleep 600 >/dev/null
 	poll 10 nft get element inet nat-bridge targets \
-		"{ \"$(lab_podman network inspect again |
-			sed -n 's/.*"network_interface": "\(.*\)".*/\1/p')\" . tcp . 11434 }" ||
-		missed=$((missed + 1))
+		"{ \"$(podman_bridge again)\" . tcp . 11434 }" || missed=$((missed + 1))
 	must lab_podman rm -f -t 0 again >/dev/null
 	must lab_podman network rm again >/dev/null
 done
 is "made anew $i times: each has its mapping" "$missed" 0
+ok "the flood went on all the time" kill "$(cat "$T/flood.pid")"
+is "and nothing came to the port that is not mapped" "$(logged 'data .*flood')" 0
 ok "and the last one is gone, too" poll 10 nb check
+must lab_podman rm -f -t 0 attacker >/dev/null
+must lab_podman network rm attacker >/dev/null
 kill $watcher
 wait $watcher
 is "the watcher ends with 0" $? 0

@@ -174,3 +174,8 @@ podman_gateway()
 {
 	lab_podman network inspect "$1" | sed -n 's/.*"gateway": "\([0-9.]*\)".*/\1/p'
 }
+
+podman_bridge()
+{
+	lab_podman network inspect "$1" | sed -n 's/.*"network_interface": "\(.*\)".*/\1/p'
+}

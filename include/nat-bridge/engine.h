@@ -26,8 +26,9 @@ struct nb_engine_network {
 
 /* What an engine said. */
 struct nb_engine_answer {
-	bool known;  /* it answered; otherwise there are no networks, and why says what to do */
-	bool absent; /* not known, because there is no trace of it: not installed, or stopped */
+	bool known;	/* it answered; otherwise there are no networks, and why says what to do */
+	bool absent;	/* not known, because there is no trace of it: not installed, or stopped */
+	bool elsewhere; /* not known, because it is another one, or another user's */
 	char why[NB_ENGINE_WHY];
 	struct nb_engine_network *networks; /* sorted by name; two may have the same */
 	size_t count;
@@ -54,6 +55,34 @@ const char *nb_engine_title(enum nb_engine engine);
 int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
 		  struct nb_engine_answer *ret);
 void nb_engine_answer_clear(struct nb_engine_answer *answer);
+
+#define NB_SNAP_SOCKET "/run/snap.docker/docker.sock"
+
+/* What kind of engine stands where root's own does not answer. */
+enum nb_engine_kind {
+	NB_ENGINE_OWN,	    /* root's own, or none: there is no trace of another */
+	NB_ENGINE_ROOTLESS, /* a user's, whose bridges are in a network namespace of their own */
+	NB_ENGINE_DESKTOP,  /* Docker Desktop's, in a virtual machine */
+	NB_ENGINE_SNAP,	    /* the snap's: root's, at a socket of its own */
+};
+
+struct nb_engine_other {
+	enum nb_engine_kind kind;
+	char socket[108]; /* "": there are files of it alone */
+	bool answers;	  /* somebody listens there; what follows is of that process */
+	pid_t pid;	  /* 0: not known */
+	uid_t uid;
+	bool apart;	  /* its network namespace is another than the caller's */
+	char program[16]; /* "dockerd"; systemd, where that listens for it */
+};
+
+/*
+ * Which other engine is there, if any, than root's at its usual place? Of an engine that was named
+ * in @places, what that is. The socket is connected to, and nothing is said. @ret is filled in any
+ * case. @places may be NULL.
+ */
+void nb_engine_find_other(enum nb_engine engine, const struct nb_engine_places *places,
+			  struct nb_engine_other *ret);
 
 /* A container as its engine describes it. */
 struct nb_engine_container {

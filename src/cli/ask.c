@@ -138,6 +138,17 @@ int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name
 	return nb_engine_ask_container(engine, &places, name, ret);
 }
 
+void nb_ask_other(struct nb_run *run, enum nb_engine engine, struct nb_engine_other *ret)
+{
+	struct nb_engine_places places;
+	struct nb_engine_answer ignored;
+
+	*ret = (struct nb_engine_other){ 0 };
+	/* an address of another machine is no engine here */
+	if (find_places(run, engine, &places, &ignored) == 0)
+		nb_engine_find_other(engine, &places, ret);
+}
+
 int nb_ask_nearest(struct nb_run *run, enum nb_engine engine, const char *name, char *ret_name)
 {
 	struct nb_engine_places places;

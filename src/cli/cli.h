@@ -314,6 +314,9 @@ int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret);
 
+/* nb_engine_find_other(), where the engine is said to be. */
+void nb_ask_other(struct nb_run *run, enum nb_engine engine, struct nb_engine_other *ret);
+
 /* nb_engine_find_nearest(), of an engine that has answered already. */
 int nb_ask_nearest(struct nb_run *run, enum nb_engine engine, const char *name, char *ret_name);
 

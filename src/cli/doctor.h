@@ -18,6 +18,12 @@ struct nb_examination {
 	size_t spec_count;
 };
 
+/* A cause about a mapping that is looked at. NULL: there is no memory, which nb_diagnose() reports. */
+struct nb_cause *nb_doctor_blame(struct nb_examination *examination, const struct nb_case *one,
+				 const char *code);
+/* Say why the network of case @one has no bridge. Fills run->error. */
+int nb_doctor_blame_pending(struct nb_run *run, struct nb_examination *examination,
+			    struct nb_resolver *resolver, const struct nb_case *one);
 /* What the rule files, the engines and the words of the command line say. Fills run->error. */
 int nb_doctor_choose(struct nb_run *run, struct nb_examination *examination);
 int nb_doctor_blame_rules(struct nb_run *run, struct nb_examination *examination);

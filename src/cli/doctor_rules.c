@@ -33,9 +33,8 @@ static bool is_of_network(const struct nb_examination *examination,
 	       is_there(resolution, stored);
 }
 
-/* A cause about a mapping that is looked at. NULL: out of memory. */
-static struct nb_cause *blame(struct nb_examination *examination, const struct nb_case *one,
-			      const char *code)
+struct nb_cause *nb_doctor_blame(struct nb_examination *examination, const struct nb_case *one,
+				 const char *code)
 {
 	struct nb_cause *cause = nb_cause_add(&examination->diagnosis.causes, code);
 
@@ -283,7 +282,8 @@ static void blame_idle(struct nb_run *run, struct nb_examination *examination,
 {
 	const struct nb_mapping *mapping = one->mapping;
 	char network[NB_NETWORK_SIZE], until[NB_TIME_SIZE], place[NB_PLACE_SIZE] = "";
-	struct nb_cause *cause = blame(examination, one, mapping->enabled ? "expired" : "disabled");
+	struct nb_cause *cause = nb_doctor_blame(examination, one,
+						 mapping->enabled ? "expired" : "disabled");
 
 	if (!cause)
 		return;
@@ -307,45 +307,6 @@ static void blame_idle(struct nb_run *run, struct nb_examination *examination,
 	snprintf(cause->evidence, sizeof(cause->evidence), "%s", place);
 }
 
-/* Its network has no bridge here: the engine does not answer, or the device is not there. */
-static int blame_pending(struct nb_run *run, struct nb_examination *examination,
-			 struct nb_resolver *resolver, const struct nb_case *one)
-{
-	const struct nb_resolution *resolution = nb_resolve(resolver, one->mapping);
-	enum nb_engine engine = one->mapping->network.engine;
-	char network[NB_NETWORK_SIZE];
-	struct nb_cause *cause;
-	bool silent;
-
-	if (!resolution)
-		return nb_out_of_memory(run);
-	silent = engine != NB_ENGINE_IFACE &&
-		 (engine == NB_ENGINE_CONTAINER || !run->engines[engine].known) &&
-		 !resolution->hopeless;
-	cause = blame(examination, one, silent ? "engine" : "bridge-absent");
-	if (!cause)
-		return nb_out_of_memory(run);
-	nb_network_format(&one->mapping->network, network);
-	snprintf(cause->what, sizeof(cause->what), "%s has no bridge on this host: %s", network,
-		 resolution->why);
-	snprintf(cause->evidence, sizeof(cause->evidence), "%s%s",
-		 engine == NB_ENGINE_IFACE ? "ip link show " : "the engine was asked",
-		 engine == NB_ENGINE_IFACE ? one->mapping->network.name : "");
-	if (silent)
-		snprintf(cause->mend, sizeof(cause->mend),
-			 "start the engine (systemctl start %s), then: nat-bridge apply",
-			 engine == NB_ENGINE_PODMAN ? "podman.socket" : "docker");
-	else if (engine == NB_ENGINE_DOCKER || engine == NB_ENGINE_PODMAN)
-		snprintf(cause->mend, sizeof(cause->mend),
-			 "make the network (compose up, network create), or map the one that "
-			 "is meant; then: nat-bridge apply");
-	else
-		snprintf(cause->mend, sizeof(cause->mend),
-			 "make the device, or map the network that is meant; then: nat-bridge "
-			 "apply");
-	return 0;
-}
-
 /* A port of that number that a container publishes is the mapping's now, for this network. */
 static void warn_published(struct nb_run *run, struct nb_examination *examination,
 			   const struct nb_case *one)
@@ -361,7 +322,7 @@ static void warn_published(struct nb_run *run, struct nb_examination *examinatio
 				     &name) < 0 ||
 		    !name)
 			continue;
-		cause = blame(examination, one, "published");
+		cause = nb_doctor_blame(examination, one, "published");
 		if (!cause)
 			return;
 		cause->severity = NB_WARNING;
@@ -398,7 +359,7 @@ int nb_doctor_blame_rules(struct nb_run *run, struct nb_examination *examination
 		if (!one->in_force)
 			blame_idle(run, examination, one);
 		else if (!one->link)
-			r = blame_pending(run, examination, &resolver, one);
+			r = nb_doctor_blame_pending(run, examination, &resolver, one);
 		else
 			warn_published(run, examination, one);
 	}

@@ -5,6 +5,10 @@
 const struct nb_code nb_codes[] = {
 	{ "invalid-file", 10, "while a rule file is invalid, 'apply' applies none of them" },
 	{ "engine", 20, "nobody but the engine knows which bridge its network is" },
+	{ "engine-rootless", 20,
+	  "this host's rules do not reach into the network namespace of a rootless engine" },
+	{ "engine-desktop", 20, "packets from a virtual machine come through no bridge" },
+	{ "engine-snap", 20, "nobody but the engine knows which bridge its network is" },
 	{ "bridge-absent", 30,
 	  "a mapping needs the device through which the containers' packets "
 	  "come" },

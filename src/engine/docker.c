@@ -7,14 +7,11 @@
 #include "engine.h"
 
 #include <errno.h>
-#include <glob.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#define SOCKET	    "/run/docker.sock"
-#define SNAP_SOCKET "/run/snap.docker/docker.sock"
-#define ID_DIGITS   12 /* of the ID, in "br-0123456789ab" */
+#define SOCKET	  "/run/docker.sock"
+#define ID_DIGITS 12 /* of the ID, in "br-0123456789ab" */
 
 static int append(struct nb_engine_answer *answer, const cJSON *json)
 {
@@ -38,40 +35,26 @@ const char *nb_docker_socket(const struct nb_engine_places *places)
 	return places && places->docker ? places->docker : SOCKET;
 }
 
-/* Root has no Docker here. Has somebody else one, where people are told to put it? */
-static bool find_elsewhere(const char *home, char *ret, size_t size)
-{
-	static const char pattern[] = "/run/user/*/docker.sock";
-	struct stat st;
-	glob_t found;
-	bool rootless = glob(pattern, GLOB_NOSORT, NULL, &found) == 0 && found.gl_pathc;
-
-	if (rootless)
-		snprintf(ret, size, "%s", found.gl_pathv[0]);
-	globfree(&found);
-	if (rootless || !home)
-		return rootless;
-	snprintf(ret, size, "%s/.docker/desktop/docker.sock", home);
-	return stat(ret, &st) == 0;
-}
-
 /* Nobody is at root's socket: what there is instead. Returns an error that says so, or @number. */
 static int word_elsewhere(const struct nb_engine_places *places, int number, char *why)
 {
-	char other[128];
-	struct stat st;
+	const struct nb_engine_places here = { .home = places ? places->home : NULL };
+	struct nb_engine_other other;
 
-	if (stat(SNAP_SOCKET, &st) == 0)
-		snprintf(why, NB_ENGINE_WHY,
-			 "Docker does not answer at " SOCKET ", but the snap's does at " SNAP_SOCKET
-			 ": write \"docker\": \"unix://" SNAP_SOCKET
-			 "\" into the configuration (/etc/nat-bridge/config.json)");
-	else if (find_elsewhere(places ? places->home : NULL, other, sizeof(other)))
-		snprintf(why, NB_ENGINE_WHY,
-			 "Docker does not answer at " SOCKET ", but another does at %.80s: %s",
-			 other, nb_engine_beyond(other));
-	else
+	nb_engine_find_other(NB_ENGINE_DOCKER, &here, &other);
+	if (!other.kind || !other.socket[0])
 		return number;
+	if (other.kind == NB_ENGINE_SNAP)
+		snprintf(why, NB_ENGINE_WHY,
+			 "Docker does not answer at " SOCKET ", but the snap's %s at %.80s: "
+			 "write \"docker\": \"unix://%.80s\" into the configuration "
+			 "(/etc/nat-bridge/config.json)",
+			 other.answers ? "does" : "would", other.socket, other.socket);
+	else
+		snprintf(why, NB_ENGINE_WHY,
+			 "Docker does not answer at " SOCKET ", but another %s at %.80s: %s",
+			 other.answers ? "does" : "would", other.socket,
+			 nb_engine_beyond(other.socket));
 	return -EREMOTE;
 }
 

@@ -240,6 +240,7 @@ int nb_engine_ask(enum nb_engine engine, const struct nb_engine_places *places,
 		return r;
 	ret->known = r == 0;
 	ret->absent = r == -ENOENT;
+	ret->elsewhere = r == -EREMOTE || r == -EPERM;
 	if (ret->count)
 		qsort(ret->networks, ret->count, sizeof(*ret->networks), compare);
 	return 0;

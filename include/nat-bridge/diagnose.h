@@ -82,12 +82,15 @@ struct nb_case {
 	char container[NB_NETWORK_NAME_SIZE];
 	uint32_t container_address; /* 0: not known */
 	/* results */
-	uint32_t address; /* of the bridge, that is dialled; 0: it has none */
+	uint32_t address;	    /* of the bridge, that is dialled; 0: it has none */
+	unsigned int prefix_length; /* of the bridge's network */
+	char program[16];	    /* that listens on the target; "": not known */
 	bool tried;
 	char from[NB_NETWORK_NAME_SIZE + 16]; /* "container web", "a place of our own" */
 	enum nb_probe_result result;
 	char said[NB_SAID_SIZE]; /* what the service said by itself, as it came */
-	bool closed;		 /* it hung up by itself */
+	size_t said_length;
+	bool closed; /* it hung up by itself */
 	bool traced;
 	struct nb_trace_flow flow;
 	uint64_t blocked; /* what IPsec blocked on the host meanwhile */
@@ -97,6 +100,7 @@ struct nb_case {
 /* A container on a bridge that is looked at. */
 struct nb_inhabitant {
 	pid_t pid;
+	uint32_t address; /* on that bridge, host byte order */
 	char bridge[NB_IFNAME_SIZE];
 	char name[NB_NETWORK_NAME_SIZE];
 };
@@ -113,6 +117,7 @@ struct nb_diagnosis {
 	struct nb_inhabitant *inhabitants; /* that engines told of; no more than are looked at */
 	size_t inhabitant_count;
 	bool may_probe;
+	bool payload; /* services are asked something, too */
 	struct nb_cause_list causes;
 	struct nb_warnings *warnings;
 	bool no_memory;

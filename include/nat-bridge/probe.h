@@ -74,10 +74,10 @@ struct nb_probe {
 	uint8_t protocol;     /* IPPROTO_TCP or IPPROTO_UDP */
 	bool spoke;	      /* TCP: something came back */
 	bool closed;	      /* TCP with patience: the other side hung up */
-	/* TCP without a payload: how long it may say something by itself, or hang up; 0: no time */
+	/* TCP: how long it may say something, or hang up, once what is sent is sent; 0: no time */
 	int patience_ms;
-	char *said; /* its first bytes but those that are 0, if not NULL; ended by a 0 byte */
-	size_t said_size;
+	char *said; /* its first bytes, if not NULL; a 0 byte stands behind them */
+	size_t said_size, said_length;
 	enum nb_probe_result result;
 	int number; /* positive errno */
 };
@@ -85,7 +85,7 @@ struct nb_probe {
 /*
  * Send all @probes from @place, many at once, and fill their results. A TCP connection is reset
  * when it stands (with a payload: when an answer came, or the time is over; with patience: when the
- * other side hung up, or that time is over). Each has @timeout_ms.
+ * other side hung up, or that time is over). Each has @timeout_ms. @place NULL: from here.
  */
 int nb_probe_run(struct nb_probe_place *place, struct nb_probe *probes, size_t count,
 		 int timeout_ms, struct nb_error *err);

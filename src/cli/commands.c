@@ -83,6 +83,7 @@ const struct nb_command nb_commands[] = {
 			"Reads what may be wrong, and dials each mapping from its network; a rule\n"
 			"that drops the packets is named, with the command that mends it. It\n"
 			"changes nothing but with --fix, and --dry-run sends no packet either.\n"
+			"With --payload services are asked: who refuses the name, or the address?\n"
 			"Exit status 0: healthy. 1: problems were found.\n",
 		.truth = "healthy",
 		.lists = { "findings", "probes" },

@@ -86,6 +86,7 @@ static int examine(struct nb_run *run, struct nb_examination *examination)
 	diagnosis->links = nb_view_links(&examination->view);
 	diagnosis->warnings = &run->warnings;
 	diagnosis->may_probe = examination->view.visible && !run->options.dry_run;
+	diagnosis->payload = run->options.payload;
 	blame_directory(run, examination);
 	if (!diagnosis->may_probe && geteuid() != 0)
 		warn_unprivileged(run);

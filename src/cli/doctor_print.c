@@ -153,6 +153,14 @@ static void print_tried(const struct nb_screen *screen, const struct nb_diagnosi
 		fputc('\n', screen->out);
 }
 
+static bool has_connected(const struct nb_diagnosis *diagnosis)
+{
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (diagnosis->cases[i].tried && diagnosis->cases[i].result == NB_PROBE_CONNECTED)
+			return true;
+	return false;
+}
+
 static void print_sum(const struct nb_screen *screen, const struct nb_examination *examination)
 {
 	const struct nb_diagnosis *diagnosis = &examination->diagnosis;
@@ -175,6 +183,10 @@ static void print_sum(const struct nb_screen *screen, const struct nb_examinatio
 	if (fixed)
 		fprintf(screen->out, ", %zu mended", fixed);
 	fputc('\n', screen->out);
+	if (!problems && !diagnosis->payload && has_connected(diagnosis))
+		nb_screen_wrap(screen, NB_PAINT_FAINT, NULL, 0,
+			       "services take connections; what they answer was not asked: "
+			       "--payload");
 }
 
 int nb_print_doctor(struct nb_run *run, const struct nb_examination *examination)

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -16,6 +17,10 @@
 #include "json.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/mask.h"
+
+/* UIDs of people, everywhere but on some old hosts. */
+#define FIRST_PERSON 1000
+#define LAST_PERSON  65000
 
 static void add_devices(cJSON *object, const struct nb_examination *examination)
 {
@@ -111,6 +116,18 @@ static cJSON *collect(struct nb_run *run, const struct nb_examination *examinati
 	return object;
 }
 
+/* Who people are: they own engines, and directories have their names. */
+static void learn_users(struct nb_mask *mask)
+{
+	const struct passwd *entry;
+
+	setpwent();
+	while ((entry = getpwent()))
+		if (entry->pw_uid >= FIRST_PERSON && entry->pw_uid < LAST_PERSON)
+			nb_mask_add(mask, "user", entry->pw_name);
+	endpwent();
+}
+
 static void learn_names(struct nb_mask *mask, const struct nb_run *run,
 			const struct nb_examination *examination)
 {
@@ -119,6 +136,7 @@ static void learn_names(struct nb_mask *mask, const struct nb_run *run,
 
 	if (uname(&system) == 0 && strcmp(system.nodename, "localhost") != 0)
 		nb_mask_add(mask, "host", system.nodename);
+	learn_users(mask);
 	for (size_t i = 0; i < run->rules.file_count; i++)
 		nb_mask_add(mask, "file", run->rules.files[i].name);
 	for (size_t i = 0; i < examination->view.inventory.count; i++) {

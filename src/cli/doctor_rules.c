@@ -6,7 +6,8 @@
 
 #include "doctor.h"
 
-#define MOST_CONTAINERS 64 /* that are looked into */
+#define MOST_CONTAINERS 64   /* that are looked into */
+#define CONTAINERS_MS	5000 /* for those of one network */
 
 /* --- Which mappings are meant --- */
 
@@ -370,7 +371,7 @@ int nb_doctor_blame_rules(struct nb_run *run, struct nb_examination *examination
 /* --- A container to look from --- */
 
 static int keep_inhabitant(struct nb_run *run, struct nb_diagnosis *diagnosis, const char *bridge,
-			   const char *name, pid_t pid)
+			   const struct nb_engine_endpoint *endpoint, pid_t pid)
 {
 	struct nb_inhabitant *grown = reallocarray(diagnosis->inhabitants,
 						   diagnosis->inhabitant_count + 1, sizeof(*grown));
@@ -379,9 +380,9 @@ static int keep_inhabitant(struct nb_run *run, struct nb_diagnosis *diagnosis, c
 		return nb_out_of_memory(run);
 	diagnosis->inhabitants = grown;
 	grown += diagnosis->inhabitant_count++;
-	*grown = (struct nb_inhabitant){ .pid = pid };
+	*grown = (struct nb_inhabitant){ .pid = pid, .address = endpoint->address };
 	snprintf(grown->bridge, sizeof(grown->bridge), "%s", bridge);
-	snprintf(grown->name, sizeof(grown->name), "%s", name);
+	snprintf(grown->name, sizeof(grown->name), "%s", endpoint->container);
 	return 0;
 }
 
@@ -405,6 +406,7 @@ static int take_containers(struct nb_run *run, struct nb_diagnosis *diagnosis, s
 			   const struct nb_network *network)
 {
 	const char *bridge = diagnosis->cases[first].bridge;
+	int64_t deadline = nb_monotonic_ms() + CONTAINERS_MS;
 	struct nb_engine_endpoints endpoints;
 	int r = nb_ask_endpoints(run, network->engine, network->name, &endpoints);
 
@@ -415,6 +417,13 @@ static int take_containers(struct nb_run *run, struct nb_diagnosis *diagnosis, s
 
 		if (diagnosis->inhabitant_count == MOST_CONTAINERS && diagnosis->cases[first].pid)
 			break;
+		if (nb_monotonic_ms() > deadline) {
+			nb_warn(&run->warnings,
+				"%zu containers of %s were not looked at: %s answers too slowly",
+				endpoints.count - i, network->name,
+				nb_engine_title(network->engine));
+			break;
+		}
 		r = nb_ask_container(run, network->engine, name, &container);
 		pid = container.pid;
 		nb_engine_container_clear(&container);
@@ -423,7 +432,7 @@ static int take_containers(struct nb_run *run, struct nb_diagnosis *diagnosis, s
 		if (!diagnosis->cases[first].pid)
 			look_from(diagnosis, first, &endpoints.items[i], pid);
 		if (diagnosis->inhabitant_count < MOST_CONTAINERS)
-			r = keep_inhabitant(run, diagnosis, bridge, name, pid);
+			r = keep_inhabitant(run, diagnosis, bridge, &endpoints.items[i], pid);
 	}
 	nb_engine_endpoints_clear(&endpoints);
 	return r < 0 ? nb_out_of_memory(run) : 0;

@@ -31,17 +31,16 @@ static const char usual_mend[] = "let the service accept the network of the cont
 				 "list of the addresses, hosts "
 				 "or accounts that it takes";
 
-/* What can be read of it. A head of control characters, as of MySQL, is left out. */
-static void read_text(const char *said, char *text, size_t size)
+void nb_read_said(const char *said, size_t count, char *text, size_t size)
 {
 	size_t length = 0;
 
-	for (; *said && length + 1 < size; said++) {
-		if (isprint((unsigned char)*said))
-			text[length++] = *said;
-		else if (isspace((unsigned char)*said) && length)
+	for (size_t i = 0; i < count && length + 1 < size; i++) {
+		if (isprint((unsigned char)said[i]))
+			text[length++] = said[i];
+		else if (isspace((unsigned char)said[i]) && length)
 			text[length++] = ' ';
-		else if (iscntrl((unsigned char)*said))
+		else if (iscntrl((unsigned char)said[i]))
 			length = 0;
 	}
 	while (length && text[length - 1] == ' ')
@@ -66,7 +65,7 @@ static void judge(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 	struct nb_cause *cause;
 	const char *mend;
 
-	read_text(one->said, text, sizeof(text));
+	nb_read_said(one->said, one->said_length, text, sizeof(text));
 	mend = find_mend(text);
 	if (!mend)
 		return;

@@ -64,8 +64,10 @@ static void check_address(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	if (nb_route_address(diagnosis->nl, one->link->index, &own, &ignored) < 0)
 		return;
 	for (size_t i = 0; i < diagnosis->case_count; i++)
-		if (strcmp(diagnosis->cases[i].bridge, one->bridge) == 0)
+		if (strcmp(diagnosis->cases[i].bridge, one->bridge) == 0) {
 			diagnosis->cases[i].address = own.address;
+			diagnosis->cases[i].prefix_length = own.length;
+		}
 	if (own.address)
 		return;
 	cause = nb_blame_bridge(diagnosis, one, "bridge-address");

@@ -46,6 +46,10 @@ const struct nb_code nb_codes[] = {
 	{ "service-hangs", 205,
 	  "what the service does not take from its queue is dropped when that is full" },
 	{ "service-refuses", 210, "the service sees the container's address, not 127.0.0.1" },
+	{ "service-name", 212,
+	  "a web server that is meant for this host alone takes no other name for it: it is how "
+	  "it keeps browsers of strangers out" },
+	{ "service-asks", 214, "what the container is to send along, only its owner knows" },
 	{ "resolves", 220, "the container dials what the name means to it" },
 	{ "guard", 230, "unmapped ports of 127.0.0.1 are not closed as they should be" },
 	{ "route-localnet-all", 240,

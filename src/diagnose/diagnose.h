@@ -19,6 +19,14 @@ void nb_check_containers(struct nb_diagnosis *diagnosis);
 void nb_try_cases(struct nb_diagnosis *diagnosis);
 /* Say of each service that hangs up on whoever comes that it does. */
 void nb_judge_answers(struct nb_diagnosis *diagnosis);
+/*
+ * What can be read of the @count bytes that a service said, as one line: a head of control
+ * characters, as of MySQL, is left out.
+ */
+void nb_read_said(const char *said, size_t count, char *text, size_t size);
+/* Ask the services of the cases on the bridge of @first that are reached from @place. */
+void nb_question_cases(struct nb_diagnosis *diagnosis, struct nb_probe_place *place,
+		       const struct nb_case *first);
 /* Say of each case that does not work where its packets ended. */
 void nb_judge_cases(struct nb_diagnosis *diagnosis);
 

@@ -167,7 +167,17 @@ static void blame_hung(struct nb_diagnosis *diagnosis, const struct nb_case *one
 		 "restart the service, or look what it waits for");
 }
 
-static void check_case(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+static void note_program(struct nb_case *one, const struct listeners *listeners,
+			 const struct nb_listener *listener)
+{
+	const struct nb_holder *holder = nb_holder_find(listeners->holders, listeners->holder_count,
+							listener->inode);
+
+	if (holder && holder->pid)
+		snprintf(one->program, sizeof(one->program), "%.15s", holder->name);
+}
+
+static void check_case(struct nb_diagnosis *diagnosis, struct nb_case *one,
 		       const struct listeners *listeners)
 {
 	uint32_t address = one->mapping->target.address;
@@ -180,6 +190,7 @@ static void check_case(struct nb_diagnosis *diagnosis, const struct nb_case *one
 
 		if (nb_listener_serves(listener, address)) {
 			served = true;
+			note_program(one, listeners, listener);
 			hung = listener->room && listener->waiting > listener->room ? listener
 										    : hung;
 			open = listener->any ? listener : open;

@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * Probes: each mapping is dialled once from its network. What fails, and UDP, which says nothing,
- * is sent again from ports that are known before, and traced.
+ * is sent again from ports that are known before, and traced. The other containers of the network
+ * dial, too: what is otherwise for one of them is told beside it.
  */
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 
 #include "diagnose.h"
 #include "nat-bridge/owner.h"
+#include "nat-bridge/payload.h"
 
 #define WAIT_MS	     1000
 #define PATIENCE_MS  300 /* for what a service says by itself: it may look the caller's name up */
@@ -19,13 +23,19 @@
 #define MOST_TRACED  32 /* at once, on one bridge */
 #define FIRST_PORT   20000
 #define PORTS_TO_USE 12000 /* below the ephemeral ones */
+/* Of the other containers. Each that reaches nothing takes WAIT_MS, and TRACED_MS. */
+#define OTHERS_MS     5000
+#define MOST_MAPPINGS 20
 
 /* The cases of one bridge, as probes. */
 struct round {
 	struct nb_diagnosis *diagnosis;
+	struct nb_case *all; /* among which they are */
+	size_t all_count;
 	struct nb_case *first; /* whose place is used */
 	struct nb_probe_place *place;
 	char from[NB_NETWORK_NAME_SIZE + 16];
+	unsigned char query[NB_PAYLOAD_SIZE];
 	struct nb_case **cases;
 	struct nb_probe *probes;
 	struct nb_trace_flow *flows;
@@ -40,11 +50,9 @@ static bool is_to_be_tried(const struct nb_case *one, const struct nb_case *firs
 
 static void fill(struct round *round, bool (*wanted)(const struct nb_case *one), size_t most)
 {
-	struct nb_diagnosis *diagnosis = round->diagnosis;
-
 	round->count = 0;
-	for (size_t i = 0; i < diagnosis->case_count && round->count < most; i++) {
-		struct nb_case *one = &diagnosis->cases[i];
+	for (size_t i = 0; i < round->all_count && round->count < most; i++) {
+		struct nb_case *one = &round->all[i];
 
 		if (!is_to_be_tried(one, round->first) || (wanted && !wanted(one)))
 			continue;
@@ -56,6 +64,14 @@ static void fill(struct round *round, bool (*wanted)(const struct nb_case *one),
 			.said = one->said,
 			.said_size = sizeof(one->said),
 		};
+		/* connections are asked when it is known that they stand */
+		if (round->diagnosis->payload &&
+		    nb_payload_dialect(one->mapping->protocol, one->mapping->target.port,
+				       one->program) == NB_DIALECT_DNS) {
+			round->probes[round->count].payload = round->query;
+			round->probes[round->count].length = nb_payload_write(NB_DIALECT_DNS, "",
+									      round->query);
+		}
 		round->cases[round->count++] = one;
 	}
 }
@@ -69,6 +85,7 @@ static void take_results(struct round *round, bool traced)
 		one->traced = traced;
 		one->result = round->probes[i].result;
 		one->closed = round->probes[i].closed;
+		one->said_length = round->probes[i].said_length;
 		strcpy(one->from, round->from);
 		if (traced)
 			one->flow = round->flows[i];
@@ -208,21 +225,38 @@ static void try_again(struct round *round)
 		take_results(round, false);
 }
 
+/* False: there is no memory. */
+static bool round_begin(struct round *round, struct nb_diagnosis *diagnosis, struct nb_case *all,
+			size_t count)
+{
+	*round = (struct round){
+		.diagnosis = diagnosis,
+		.all = all,
+		.all_count = count,
+		.cases = calloc(count, sizeof(struct nb_case *)),
+		.probes = calloc(count, sizeof(*round->probes)),
+		.flows = calloc(count, sizeof(*round->flows)),
+	};
+	diagnosis->no_memory |= !round->cases || !round->probes || !round->flows;
+	return !diagnosis->no_memory;
+}
+
+static void round_end(struct round *round)
+{
+	nb_probe_leave(round->place);
+	free(round->cases);
+	free(round->probes);
+	free(round->flows);
+}
+
 static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)
 {
-	struct round round = {
-		.diagnosis = diagnosis,
-		.first = first,
-		.cases = calloc(diagnosis->case_count, sizeof(struct nb_case *)),
-		.probes = calloc(diagnosis->case_count, sizeof(*round.probes)),
-		.flows = calloc(diagnosis->case_count, sizeof(*round.flows)),
-	};
 	struct nb_error error;
+	struct round round;
 
-	if (!round.cases || !round.probes || !round.flows) {
-		diagnosis->no_memory = true;
+	if (!round_begin(&round, diagnosis, diagnosis->cases, diagnosis->case_count))
 		goto out;
-	}
+	round.first = first;
 	fill(&round, NULL, SIZE_MAX);
 	if (round.count == 0 || !find_place(&round))
 		goto out;
@@ -232,12 +266,161 @@ static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)
 		take_results(&round, false);
 		try_again(&round);
 		trace(&round);
+		if (diagnosis->payload)
+			nb_question_cases(diagnosis, round.place, first);
 	}
-	nb_probe_leave(round.place);
 out:
-	free(round.cases);
-	free(round.probes);
-	free(round.flows);
+	round_end(&round);
+}
+
+/* --- The other containers of a network --- */
+
+/* An example of each, as another container dials it. */
+static size_t copy_cases(const struct nb_diagnosis *diagnosis, const struct nb_inhabitant *who,
+			 struct nb_case *copies, const struct nb_case **originals)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < diagnosis->case_count && count < MOST_MAPPINGS; i++) {
+		const struct nb_case *one = &diagnosis->cases[i];
+
+		/* UDP that is not answered says nothing that could be compared */
+		if (!one->tried || strcmp(one->bridge, who->bridge) != 0 ||
+		    one->mapping->protocol != IPPROTO_TCP)
+			continue;
+		originals[count] = one;
+		copies[count] = *one;
+		copies[count].pid = who->pid;
+		copies[count].container_address = who->address;
+		copies[count].traced = false;
+		copies[count].flow = (struct nb_trace_flow){ 0 };
+		copies[count].rule[0] = '\0';
+		memcpy(copies[count].container, who->name, sizeof(copies[count].container));
+		count++;
+	}
+	return count;
+}
+
+static void find_port(struct nb_diagnosis *diagnosis, struct nb_case *copies, size_t count)
+{
+	struct nb_error ignored;
+	struct nb_owner owner;
+
+	if (nb_owner_find(diagnosis->nl, copies[0].link->index, copies[0].pid, &owner, &ignored) <
+	    0)
+		return;
+	for (size_t i = 0; i < count; i++)
+		copies[i].port = owner.port;
+}
+
+/* What goes as it does for the first container is not tried any further. */
+static size_t keep_different(struct nb_case *copies, const struct nb_case **originals, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (copies[i].result != NB_PROBE_FAILED &&
+		    nb_case_works(&copies[i]) != nb_case_works(originals[i]))
+			copies[kept++] = copies[i];
+	return kept;
+}
+
+static void append_cases(struct nb_diagnosis *diagnosis, const struct nb_case *cases, size_t count)
+{
+	struct nb_case *grown;
+
+	if (count == 0)
+		return;
+	grown = reallocarray(diagnosis->cases, diagnosis->case_count + count, sizeof(*grown));
+	if (!grown) {
+		diagnosis->no_memory = true;
+		return;
+	}
+	diagnosis->cases = grown;
+	memcpy(&grown[diagnosis->case_count], cases, count * sizeof(*cases));
+	diagnosis->case_count += count;
+}
+
+static void try_from(struct nb_diagnosis *diagnosis, const struct nb_inhabitant *who)
+{
+	const struct nb_case *originals[MOST_MAPPINGS];
+	struct nb_case *copies = calloc(MOST_MAPPINGS, sizeof(*copies));
+	struct nb_error ignored;
+	struct round round;
+	size_t count;
+
+	if (!copies) {
+		diagnosis->no_memory = true;
+		return;
+	}
+	count = copy_cases(diagnosis, who, copies, originals);
+	if (count == 0 || !round_begin(&round, diagnosis, copies, count)) {
+		free(copies);
+		return;
+	}
+	round.first = copies;
+	snprintf(round.from, sizeof(round.from), "container %s", who->name);
+	fill(&round, NULL, SIZE_MAX);
+	/* it may have ended meanwhile */
+	if (round.count == count && nb_probe_enter(who->pid, &round.place, &ignored) == 0 &&
+	    run_all(&round, AT_ONCE, &ignored) == 0) {
+		take_results(&round, false);
+		count = keep_different(copies, originals, count);
+		round.all_count = count;
+		if (count) {
+			find_port(diagnosis, copies, count);
+			trace(&round);
+		}
+		append_cases(diagnosis, copies, count);
+	}
+	round_end(&round);
+	free(copies);
+}
+
+static ino_t namespace_of(pid_t pid)
+{
+	struct stat st;
+	char path[48];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", (int)pid);
+	return stat(path, &st) == 0 ? st.st_ino : 0;
+}
+
+/* Were probes made in its network already, as that of a pod, or of the first container? */
+static bool is_tried(const struct nb_diagnosis *diagnosis, size_t count)
+{
+	const struct nb_inhabitant *who = &diagnosis->inhabitants[count];
+	ino_t namespace = namespace_of(who->pid);
+
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (diagnosis->cases[i].pid &&
+		    strcmp(diagnosis->cases[i].bridge, who->bridge) == 0 &&
+		    namespace_of(diagnosis->cases[i].pid) == namespace)
+			return true;
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(diagnosis->inhabitants[i].bridge, who->bridge) == 0 &&
+		    namespace_of(diagnosis->inhabitants[i].pid) == namespace)
+			return true;
+	return namespace == 0;
+}
+
+static void try_others(struct nb_diagnosis *diagnosis)
+{
+	int64_t deadline = nb_monotonic_ms() + OTHERS_MS;
+	size_t left = 0;
+
+	for (size_t i = 0; i < diagnosis->inhabitant_count && !diagnosis->no_memory; i++) {
+		if (is_tried(diagnosis, i))
+			continue;
+		if (nb_monotonic_ms() < deadline)
+			try_from(diagnosis, &diagnosis->inhabitants[i]);
+		else
+			left++;
+	}
+	if (left)
+		nb_warn(diagnosis->warnings,
+			"%zu containers more were not dialled from: the first ones took too long",
+			left);
 }
 
 void nb_find_owners(struct nb_diagnosis *diagnosis)
@@ -266,4 +449,5 @@ void nb_try_cases(struct nb_diagnosis *diagnosis)
 	for (size_t i = 0; i < diagnosis->case_count; i++)
 		if (nb_case_is_first(diagnosis, i))
 			try_bridge(diagnosis, &diagnosis->cases[i]);
+	try_others(diagnosis);
 }

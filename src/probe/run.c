@@ -23,7 +23,6 @@ struct attempt {
 	int fd;
 	bool connecting; /* TCP, not yet */
 	int64_t deadline;
-	size_t kept; /* bytes of what was said */
 	struct nb_probe *probe;
 };
 
@@ -108,6 +107,7 @@ static bool begin(struct run *run)
 		return false;
 	run->next++;
 	probe->spoke = probe->closed = false;
+	probe->said_length = 0;
 	if (probe->said)
 		probe->said[0] = '\0';
 	if (fd < 0) {
@@ -130,14 +130,18 @@ static bool begin(struct run *run)
 	return true;
 }
 
-static void keep(struct nb_probe *probe, size_t *kept, const char *bytes, size_t length)
+static void keep(struct nb_probe *probe, const char *bytes, size_t length)
 {
+	size_t room;
+
 	if (!probe->said)
 		return;
-	for (size_t i = 0; i < length && *kept + 1 < probe->said_size; i++)
-		if (bytes[i])
-			probe->said[(*kept)++] = bytes[i];
-	probe->said[*kept] = '\0';
+	room = probe->said_size - 1 - probe->said_length;
+	if (length > room)
+		length = room;
+	memcpy(probe->said + probe->said_length, bytes, length);
+	probe->said_length += length;
+	probe->said[probe->said_length] = '\0';
 }
 
 /* What comes after the connection stands. True: it is over. */
@@ -154,7 +158,7 @@ static bool listen_to(struct attempt *attempt)
 		return true;
 	probe->closed = length <= 0;
 	if (length > 0)
-		keep(probe, &attempt->kept, bytes, (size_t)length);
+		keep(probe, bytes, (size_t)length);
 	return probe->closed;
 }
 
@@ -174,10 +178,10 @@ static bool advance_tcp(struct attempt *attempt)
 	}
 	set(probe, NB_PROBE_CONNECTED, 0);
 	attempt->connecting = false;
-	if (!probe->payload) {
+	if (probe->patience_ms)
 		attempt->deadline = nb_monotonic_ms() + probe->patience_ms;
+	if (!probe->payload)
 		return probe->patience_ms == 0;
-	}
 	return send(attempt->fd, probe->payload, probe->length, MSG_NOSIGNAL) < 0;
 }
 
@@ -261,7 +265,7 @@ int nb_probe_run(struct nb_probe_place *place, struct nb_probe *probes, size_t c
 	run->probes = probes;
 	run->count = count;
 	run->timeout_ms = timeout_ms;
-	r = nb_place_do(place, work, run);
+	r = place ? nb_place_do(place, work, run) : work(run);
 	free(run);
 	return r < 0 ? nb_netlink_error(err, NULL, r, "send probes") : 0;
 }

@@ -25,7 +25,7 @@ import nblab
 __all__ = nblab.__all__ + ["enter_host", "find_root", "Host", "MAPPED", "UNMAPPED", "reached"]
 
 PACKAGES = ("ufw,firewalld,iptables,nftables,dbus,libpam-systemd,procps,iproute2,"
-            "fail2ban,ipset,redis-server,nginx-light")
+            "fail2ban,ipset,redis-server,nginx-light,postgresql,transmission-daemon,python3-django")
 # not a package of its own before
 RESOLVED = {"bullseye": ""}
 MAPPED, UNMAPPED = 11434, 9090
@@ -47,10 +47,13 @@ def make_root(release):
             return path
         shutil.rmtree(path, ignore_errors=True)
         mirror = sh("apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages'")
+        # in two steps, so that packages are configured where none of them may start what it has;
         # its mounts end with the namespace
-        done = subprocess.run(["unshare", "--mount", "--propagation", "private", "debootstrap",
-                               "--variant=minbase", "--include=" + PACKAGES + RESOLVED.get(release, ",systemd-resolved"),
-                               release, path,
+        script = ("set -e; debootstrap --foreign --variant=minbase --include=$1 $2 $3 $4\n"
+                  "printf '#!/bin/sh\\nexit 101\\n' >$3/usr/sbin/policy-rc.d; chmod 755 $3/usr/sbin/policy-rc.d\n"
+                  "PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot $3 /debootstrap/debootstrap --second-stage")
+        done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
+                               PACKAGES + RESOLVED.get(release, ",systemd-resolved"), release, path,
                                mirror.splitlines()[0]], capture_output=True, text=True)
         if done.returncode:
             bail(f"debootstrap {release}: {done.stdout[-2000:]} {done.stderr[-500:]}")

@@ -81,7 +81,8 @@ def _():
     expect_eq([p["result"] for p in found["probes"]], ["connected"], "its probe")
     expect_match("network of pid", found["probes"][0]["from"], "from")
     expect_eq((lab.tidy_ruleset(), lab.devices(), lab.ingress()), before, "left behind")
-    expect_match("healthy$", lab.good("doctor").out.strip(), "as text")
+    expect_match(r"\nhealthy\n.*: --payload\n$", lab.good("doctor").out, "as text")
+    expect_match(r"\nhealthy\n$", lab.good("doctor", "--payload").out, "as text, when it was asked")
 
 
 @case("without a container: from a place of our own, of which nothing is left")
@@ -239,6 +240,96 @@ table_cases([
     ("a banner that warns, and waits", b"220 Access is denied to strangers\r\n", False, None, None),
     ("a service that says the time, and is done", b"12:00:00\r\n", True, None, None),
 ], service_that)
+
+
+class Recorder:
+    """A service that answers nothing until it was asked, and keeps what that was."""
+
+    def __init__(self, port, answer=b""):
+        self.sock = socket.create_server(("127.0.0.1", port))
+        self.answer, self.asked = answer, []
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        try:
+            while True:
+                client, peer = self.sock.accept()
+                with client:
+                    try:
+                        asked = client.recv(1000)
+                    except ConnectionResetError:
+                        asked = b""
+                    self.asked.append((peer[0], asked))
+                    if asked:
+                        client.sendall(self.answer)
+        except OSError:
+            pass
+
+    def end(self):
+        self.sock.shutdown(socket.SHUT_RDWR)
+        self.sock.close()
+
+
+def asked(port, question, answer, code, words):
+    """Nothing without --payload; with it one question, and others only where that is refused."""
+    lab.good("add", "br-app", f"{PORT}:{port}")
+    service = Recorder(port, answer)
+    try:
+        expect_eq(ask(rc=0)["findings"], [], "it is not asked")
+        wait_for(lambda: service.asked)
+        expect_eq(service.asked, [(lab.container, b"")], "nothing is sent")
+        service.asked.clear()
+        found = ask("--payload", rc=None)["findings"]
+        sent = [question for question in service.asked if question[1]]
+        expect_eq(sent[0][0], lab.container, "from where the container is")
+        expect_match(question, sent[0][1].decode("latin-1"), "it is asked")
+        expect_eq([f["code"] for f in found], [code] if code else [], f"what is found: {found}")
+        if code:
+            expect_match(words, found[0]["evidence"], "its evidence")
+        else:
+            expect_eq(len(sent), 1, "once")
+    finally:
+        service.end()
+
+
+PG_REFUSAL = b"E\0\0\0\x60SFATAL\0VFATAL\0C28000\0Mkein Eintrag in pg_hba.conf\0RClientAuthentication\0\0"
+table_cases([
+    ("--payload: a web server, as a container would", 8000,
+     r"^GET / HTTP/1\.1\r\nHost: host\.docker\.internal:11434\r\n.*Connection: close\r\n\r\n$",
+     b"HTTP/1.1 200 OK\r\n\r\nok", None, None),
+    ("--payload: one that wants credentials of everybody", 8000, "^GET", b"HTTP/1.1 401 No\r\n\r\n",
+     "service-asks", "HTTP 401"),
+    ("--payload: PostgreSQL, by its port", 5432,
+     r"^\0\0\0\x29\0\x03\0\0user\0postgres\0database\0postgres\0\0$", b"R\0\0\0\x08\0\0\0\x0a", None, None),
+    ("--payload: Redis, by its port", 6379, "^PING\r\n$", b"+PONG\r\n", None, None),
+    ("--payload: a Redis with a password", 6379, "^PING", b"-NOAUTH Authentication required.\r\n",
+     "service-asks", "NOAUTH"),
+], asked)
+
+
+@case("--payload: what refuses everybody alike is no matter of a mapping")
+def _():
+    lab.good("add", "br-app", f"{PORT}:5432")
+    for port, answer in ((5432, PG_REFUSAL), (8000, b"HTTP/1.1 403 No\r\n\r\n")):
+        service = Recorder(port, answer)
+        lab.good("add", "--replace", "br-app", f"{PORT}:{port}")
+        expect_eq(ask("--payload", rc=0)["findings"], [], "nothing is found")
+        expect_eq(service.asked[-1][0], "127.0.0.1", "the last one is asked from the host")
+        service.end()
+
+
+@case("--payload: a service that speaks first is asked nothing")
+def _():
+    mapped(5999)
+    speaker = Speaker(b"SSH-2.0-test\r\n", hangs_up=False)
+    expect_eq(ask("--payload", rc=0)["findings"], [], "nothing is found")
+    for client in speaker.clients:
+        client.settimeout(2)
+        try:
+            expect_eq(client.recv(100), b"", "nothing is sent")
+        except ConnectionResetError:
+            pass
+    speaker.end()
 
 
 @case("what a rule does to a packet that was not translated is a consequence")

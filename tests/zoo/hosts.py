@@ -13,6 +13,7 @@ from nblab import enter  # noqa: E402
 # what a mend may call, which this machine need not have
 THEIRS = ("ufw", "firewall-cmd", "fail2ban-client", "redis-cli", "systemd-sysctl", "ipset", "iptables",
           "iptables-nft", "ip6tables")
+ASK = ("--payload",)
 release = find_root()
 enter(__file__, containers=False, needs=("nft", "ip", "conntrack"))
 
@@ -155,6 +156,97 @@ def nginx(listen):
     return work
 
 
+def http(lab, name="host.docker.internal"):
+    """GET / as a container sends it."""
+    answer = lab.agents["ctr"].call(
+        "sh", f"bash -c 'exec 3<>/dev/tcp/{GATEWAY}/{PORT} || exit 0; "
+        f"printf \"GET / HTTP/1.1\\r\\nHost: {name}:{PORT}\\r\\nConnection: close\\r\\n\\r\\n\" >&3; "
+        "IFS= read -r -t 2 line <&3; echo \"$line\"' 2>&1")
+    return f"tcp {answer}" if re.search(r" (200|301|409) ", answer) else answer or "closed"
+
+
+def answers(port):
+    """Does a web server of the host's answer the host?"""
+    try:
+        with socket.create_connection(("127.0.0.1", port), 2) as sock:
+            sock.settimeout(2)
+            sock.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            return sock.recv(4).startswith(b"HTTP")
+    except OSError:
+        return False
+
+
+def postgresql(lab):
+    """As installed, with an account that has a password."""
+    lab.host.sh("install -d -o postgres -g postgres /run/postgresql; "
+                "pg_ctlcluster $(ls /etc/postgresql) main start")
+    as_postgres(lab, "create role app login password 'word'")
+    as_postgres(lab, "create database app owner app")
+
+
+def as_postgres(lab, statement):
+    return lab.host.sh(f'setpriv --reuid postgres --regid postgres --clear-groups psql -Atc "{statement}"')
+
+
+def dial_postgresql(lab):
+    answer = lab.agents["ctr"].call(
+        "sh", f"PGPASSWORD=word PGCONNECT_TIMEOUT=3 chroot {lab.host.root} psql -h {GATEWAY} -p {PORT} -U app "
+        "-Atc 'select 42' 2>&1 || :")
+    return "tcp 42" if answer.strip() == "42" else answer
+
+
+def postgresql_entered(lab):
+    path = as_postgres(lab, "show hba_file").strip()
+    with open(lab.host.root + path, "a", encoding="utf-8") as file:
+        file.write("host all all 172.30.0.0/24 scram-sha-256\n")
+    as_postgres(lab, "select pg_reload_conf()")
+
+
+def transmission(**settings):
+    def work(lab):
+        if getattr(lab, "transmission", None):
+            lab.transmission.terminate()
+            lab.transmission.wait()
+        lab.host.sh("mkdir -p /run/tr")
+        write(lab, "/run/tr/settings.json", json.dumps({
+            "rpc-bind-address": "127.0.0.1", "rpc-port": 9091, "dht-enabled": False, "lpd-enabled": False,
+            "utp-enabled": False, **{key.replace("_", "-"): value for key, value in settings.items()}}))
+        lab.transmission = lab.host.start("transmission-daemon -f -g /run/tr")
+        # it listens some seconds before it answers
+        expect(wait_for(lambda: answers(9091), 30, 0.1), "transmission starts")
+    return work
+
+
+def django(*allowed):
+    """A project of django-admin's, and what the mend puts into its settings."""
+    def work(lab):
+        host = lab.host
+        if not os.path.exists(host.root + "/run/demo"):
+            host.sh("cd /run && django-admin startproject demo")
+        with open(host.root + "/run/demo/demo/settings.py", "a", encoding="utf-8") as file:
+            file.write(f"ALLOWED_HOSTS = {list(allowed)!r}\n")
+        if getattr(lab, "django", None):
+            lab.django.terminate()
+            lab.django.wait()
+        lab.django = host.start("python3 /run/demo/manage.py runserver --noreload 127.0.0.1:8000")
+        expect(wait_for(lambda: answers(8000), 30, 0.1), "Django starts")
+    return work
+
+
+def nginx_with(text):
+    """Servers of one's own on 127.0.0.1:8000."""
+    def work(lab):
+        write(lab, "/etc/nginx/nginx.conf", f"events {{}}\nhttp {{ access_log off; {text} }}\n")
+        write(lab, "/etc/nginx/passwords", "alice:{PLAIN}word\n")
+        lab.host.sh("mkdir -p /var/log/nginx; (nginx -s stop; sleep 0.2; nginx) >/dev/null 2>&1")
+    return work
+
+
+NAMED = ("server {{ listen 127.0.0.1:8000 default_server; return {refusal}; }}"
+         "server {{ listen 127.0.0.1:8000; server_name {names}; location / {{ return 200 ok; }} }}")
+LISTED = "server {{ listen 127.0.0.1:8000; {allowed} deny all; root /usr/share/nginx/html; }}"
+
+
 def bogons(lab):
     try:
         lab.host.sh("ipset create bogons hash:net && ipset add bogons 172.16.0.0/12")
@@ -198,6 +290,27 @@ keep([
     Sick("Redis in protected mode", "it sees the container's address", "closed",
          "service-refuses", "", before=redis, mapping=f"{PORT}:6379", works=False, dial=dial_redis,
          cure=lambda lab: lab.host.sh("redis-cli config set protected-mode no")),
+    Sick("PostgreSQL as it is installed", "no pg_hba.conf entry for host", "closed", "service-refuses", "",
+         before=postgresql, mapping=f"{PORT}:5432", works=False, ask=ASK, dial=dial_postgresql,
+         evidence="28000 no pg_hba.conf entry .*from the host it answers", cure=postgresql_entered),
+    Sick("Transmission as it is installed", "403: Unauthorized IP Address", "closed", "service-refuses", "",
+         before=transmission(), mapping=f"{PORT}:9091", works=False, ask=ASK, dial=http,
+         evidence="HTTP 403", cure=transmission(rpc_whitelist="127.0.0.1,172.30.0.*")),
+    Sick("Django's runserver as it is begun", "DisallowedHost at /", "closed", "service-name", "",
+         before=django(), mapping=f"{PORT}:8000", works=False, ask=ASK, dial=http,
+         evidence="HTTP 400", cure=django("host.docker.internal")),
+    Sick("nginx with allow 127.0.0.1; deny all;", "every guide for a status page", "closed", "service-refuses",
+         "", before=nginx_with(LISTED.format(allowed="allow 127.0.0.1;")), mapping=f"{PORT}:8000", works=False,
+         ask=ASK, dial=http, evidence="HTTP 403",
+         cure=nginx_with(LISTED.format(allowed="allow 127.0.0.1; allow 172.30.0.0/24;"))),
+    Sick("nginx that takes one name, and says 421 to others", "a server_name, and a default that refuses", "closed", "service-name", "",
+         before=nginx_with(NAMED.format(refusal=421, names="localhost")), mapping=f"{PORT}:8000", works=False,
+         ask=ASK, dial=http, evidence="HTTP 421",
+         cure=nginx_with(NAMED.format(refusal=421, names="localhost host.docker.internal"))),
+    Sick("nginx that hangs up on other names", "return 444", "closed", "service-name", "",
+         before=nginx_with(NAMED.format(refusal=444, names="localhost")), mapping=f"{PORT}:8000", works=False,
+         ask=ASK, dial=http, evidence="nothing, and it hung up",
+         cure=nginx_with(NAMED.format(refusal=444, names="localhost host.docker.internal"))),
     Sick("systemd-resolved's stub", "bound to lo", "refused", "listener-device", "",
          before=resolved, mapping=f"{PORT}:127.0.0.53:53", works=False, evidence="lo",
          dial=dial_silent, cure=resolved_listens),
@@ -209,6 +322,10 @@ keep([
         "ufw default deny outgoing && ufw limit 22/tcp && ufw --force enable")),
     Well("firewalld, zone public", firewalld),
     Well("firewalld, zone drop", firewalld, fwcmd("--zone=drop --change-interface=br-app")),
+    Well("PostgreSQL that takes the network, asked", lambda lab: (postgresql(lab), postgresql_entered(lab)),
+         mapping=f"{PORT}:5432", dial=dial_postgresql, ask=ASK),
+    Well("nginx that answers all names, asked", nginx_with(LISTED.format(allowed="allow all;")),
+         mapping=f"{PORT}:8000", dial=http, ask=ASK),
     Well("nginx behind it", nginx("127.0.0.1:8000"), mapping=f"{PORT}:8000",
          dial=lambda lab: dial_nginx(lab)),
 ])

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: GPL-2.0-or-later
 """The service itself: where it listens, and whom it will not have."""
+import http.server
 import os
 import sys
 
@@ -9,6 +10,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from zoo import *  # noqa: E402
 
 MAPPING = f"{PORT}:5432"
+WEB = f"{PORT}:8000"
+ASK = ("--payload",)
 
 
 def listening(*where, device=None):
@@ -38,6 +41,74 @@ def cured(lab):
     restarted("127.0.0.1")(lab)
 
 
+class Web:
+    """A web server on 127.0.0.1:8000, in a process of its own: @answer makes of the Host header and the
+    caller's address a status and a body."""
+
+    def __init__(self, answer):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_GET(self):
+                status, body = answer(self.headers["Host"].split(":")[0], self.client_address[0])
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            def log_message(self, *words):
+                pass
+
+        class Server(http.server.ThreadingHTTPServer):
+            def handle_error(self, *_):
+                """Who only looks whether it can connect is gone again."""
+
+        server = Server(("127.0.0.1", 8000), Handler)
+        self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                with open("/proc/self/comm", "w", encoding="ascii") as file:
+                    file.write("web")
+                server.serve_forever()
+            finally:
+                os._exit(0)
+        server.server_close()
+
+    def end(self):
+        os.kill(self.pid, signal.SIGKILL)
+        os.waitpid(self.pid, 0)
+
+
+def web(answer):
+    def work(lab):
+        for old in getattr(lab, "web", []):
+            old.end()
+        lab.web = [Web(answer)]
+    return work
+
+
+def only(name, status, body):
+    """As development servers do: names of this host, and those of a list."""
+    return lambda host, _: (200, "ok") if host in ("localhost", name) else (status, body)
+
+
+def http_dial(lab, good=" 200 "):
+    """GET / as a container sends it."""
+    answer = lab.agents["ctr"].call(
+        "sh", f"bash -c 'exec 3<>/dev/tcp/{GATEWAY}/{PORT} || exit 0; "
+        f"printf \"GET / HTTP/1.0\\r\\nHost: host.docker.internal:{PORT}\\r\\n\\r\\n\" >&3; "
+        "IFS= read -r -t 2 line <&3; echo \"$line\"' 2>&1")
+    return f"tcp {answer}" if good in answer else answer or "closed"
+
+
+def named(name, stands_for, status, body, mend):
+    """A server that checks names; the mend is in its own words."""
+    return Sick(name, stands_for, "closed", "service-name", "", before=web(only("", status, body)),
+                mapping=WEB, works=False, ask=ASK, dial=http_dial, evidence=f"HTTP {status}", says=mend,
+                cure=web(only("host.docker.internal", status, body)))
+
+
+REFUSED = 'Blocked request. This host ("host.docker.internal") is not allowed.\n' \
+          'To allow this host, add "host.docker.internal" to `server.allowedHosts` in vite.config.js.'
+
 keep([
     Sick("a service that is not running", "the first question of every thread", "refused",
          "no-listener", stopped, before=listening("127.0.0.1"), mapping=MAPPING, cure=started),
@@ -65,6 +136,22 @@ keep([
     Sick("a service that is open to everybody, too", "0.0.0.0 as a cure of last year", "reached",
          "service-open", restarted("0.0.0.0"), before=listening("127.0.0.1"), mapping=MAPPING,
          evidence=r"\*:5432", warns=True, cure=cured),
+    # --- what it says when it is asked
+    named("a development server that checks names (its words)", "Vite: server.allowedHosts", 403, REFUSED,
+          "Vite: .*allowedHosts"),
+    named("an MCP server that checks names (its words)", "the MCP SDKs' protection from DNS rebinding", 421,
+          "Invalid Host header", "allowed_hosts="),
+    Sick("a web server that takes this host alone", "Require local", "closed", "service-refuses", "",
+         before=web(lambda _, peer: (200, "ok") if peer == "127.0.0.1" else (403, "local access required")),
+         mapping=WEB, works=False, ask=ASK, dial=http_dial, evidence="HTTP 403, local access required; from the host",
+         says=r"172\.30\.0\.0/24", cure=web(lambda host, _: (200, "ok"))),
+    Sick("a web server that wants credentials", "401 Unauthorized", "closed", "service-asks", "",
+         before=web(lambda *_: (401, "who are you?")), mapping=WEB, works=False, ask=ASK, dial=http_dial,
+         evidence="HTTP 401, who are you", warns=True, cure=web(lambda *_: (200, "ok"))),
+    Well("a web server that is asked", web(lambda *_: (200, "ok")), mapping=WEB, ask=ASK, dial=http_dial),
+    Well("a web server that has nothing at /", web(lambda *_: (403, "no listing")), mapping=WEB, ask=ASK,
+         dial=lambda lab: http_dial(lab, " 403 ")),
+    Well("a service that waits for another language", listening("127.0.0.1"), mapping=MAPPING, ask=ASK),
 ])
 
 

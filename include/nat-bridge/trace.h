@@ -18,6 +18,7 @@ enum nb_trace_stage {
 	NB_STAGE_PORT,	     /* at the ingress of a bridge's port, or in the bridge's own hooks */
 	NB_STAGE_UP,	     /* the last of these hooks let it up to the host */
 	NB_STAGE_ARRIVED,    /* first in prerouting */
+	NB_STAGE_TRANSLATED, /* in prerouting, behind the priority at which we translate */
 	NB_STAGE_PREROUTED,  /* last in prerouting: routing comes next */
 	NB_STAGE_FORWARDED,  /* routed to somebody else */
 	NB_STAGE_ENTERED,    /* first in input */
@@ -48,7 +49,7 @@ struct nb_trace_flow {
 	uint32_t dialled;   /* its first destination; 0: not seen */
 	uint16_t dialled_port;
 	uint32_t
-		address; /* to which it was going when it was translated, or behind prerouting; else 0 */
+		address; /* to which it was going when it was translated, or behind where we do; else 0 */
 	uint16_t port;
 	uint32_t source; /* of the probe; 0: not seen */
 	bool rejected;	 /* somebody answered in the host's name before it came to a socket */

@@ -22,9 +22,19 @@ static const char *word_try(const struct nb_case *one, char *buffer, size_t size
 	return buffer;
 }
 
-/* Where it was seen last, as the end of a sentence. */
-static const char *word_stage(const struct nb_trace_flow *flow)
+bool nb_judge_stayed_untranslated(const struct nb_case *one)
 {
+	return !one->flow.drop.answer && one->flow.stage >= NB_STAGE_TRANSLATED &&
+	       !nb_judge_is_translated(one);
+}
+
+/* Where it was seen last, as the end of a sentence. */
+static const char *word_stage(const struct nb_case *one)
+{
+	const struct nb_trace_flow *flow = &one->flow;
+
+	if (flow->drop.family && nb_judge_stayed_untranslated(one))
+		return "nobody had translated it to the target when a rule refused it";
 	if (flow->drop.family)
 		return flow->drop.answer ? "the host answered, and its trace ends at that rule"
 					 : "its trace ends at that rule";
@@ -36,6 +46,7 @@ static const char *word_stage(const struct nb_trace_flow *flow)
 	case NB_STAGE_UP:
 		return "it came through the bridge, and not into prerouting";
 	case NB_STAGE_ARRIVED:
+	case NB_STAGE_TRANSLATED:
 		return "it vanished in prerouting, by no rule of nf_tables";
 	case NB_STAGE_PREROUTED:
 		return "it passed prerouting, and did not come to input";
@@ -62,7 +73,7 @@ void nb_judge_add_evidence(struct nb_cause *cause, const struct nb_case *one)
 
 	if (one->traced)
 		snprintf(cause->evidence, sizeof(cause->evidence), "%s; %s",
-			 word_try(one, text, sizeof(text)), word_stage(&one->flow));
+			 word_try(one, text, sizeof(text)), word_stage(one));
 	else
 		snprintf(cause->evidence, sizeof(cause->evidence), "%s",
 			 word_try(one, text, sizeof(text)));

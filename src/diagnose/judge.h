@@ -23,6 +23,8 @@ struct nb_cause *nb_judge_eliminate(struct nb_diagnosis *diagnosis, const struct
 bool nb_judge_is_ours(const struct nb_trace_rule *rule);
 /* Was it on its way to the target when it was seen last? */
 bool nb_judge_is_translated(const struct nb_case *one);
+/* Did it come past where we translate, and was still on its way to what it dialled? */
+bool nb_judge_stayed_untranslated(const struct nb_case *one);
 /* Did the host refuse for itself: came it to where nobody listens? */
 bool nb_judge_is_refusal(const struct nb_case *one);
 

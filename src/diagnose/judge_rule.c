@@ -66,16 +66,14 @@ static bool lacks_opener(const struct nb_diagnosis *diagnosis)
 }
 
 /*
- * It came through prerouting as it was sent: no rule that is behind that was made for it, and what
+ * It came past our translation as it was sent: no rule that is behind that was made for it, and what
  * one does to it follows from what kept it from being translated.
  */
 static bool blame_what_came_before(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
 	static const char *const codes[] = { "hijacked", "untracked", "not-applied", NULL };
-	const struct nb_trace_flow *flow = &one->flow;
 
-	return !flow->drop.answer && flow->stage >= NB_STAGE_PREROUTED &&
-	       !nb_judge_is_translated(one) && nb_judge_prove_any(diagnosis, one, codes);
+	return nb_judge_stayed_untranslated(one) && nb_judge_prove_any(diagnosis, one, codes);
 }
 
 void nb_judge_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)

@@ -130,6 +130,7 @@ void nb_judge_stage(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 		(void)blame_port(diagnosis, one);
 		return;
 	case NB_STAGE_ARRIVED:
+	case NB_STAGE_TRANSLATED:
 		if (nb_judge_prove(diagnosis, one, "conntrack-full"))
 			return;
 		blame_legacy(diagnosis, one);

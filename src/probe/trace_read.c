@@ -154,7 +154,7 @@ static void note_stage(struct nb_trace *trace, const struct nb_trace_id *whose, 
 		    strcmp(nb_stage_chains[i].name, chain) != 0)
 			continue;
 		advance(trace, whose->flow, nb_stage_chains[i].stage, whose->direction);
-		if (nb_stage_chains[i].stage >= NB_STAGE_PREROUTED &&
+		if (nb_stage_chains[i].stage >= NB_STAGE_TRANSLATED &&
 		    whose->direction == NB_REQUESTS && headers->known) {
 			flow->address = headers->address;
 			flow->port = headers->port;

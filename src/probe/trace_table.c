@@ -15,6 +15,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_bridge.h>
+#include <linux/netfilter_ipv4.h>
 #include <netinet/ip.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,11 +39,15 @@
 #define FIRST  INT_MIN
 #define SECOND (INT_MIN + 1)
 #define LAST   (INT_MAX - 1)
+/* Right behind chain translate of our own table. */
+#define TRANSLATED (NF_IP_PRI_NAT_DST - 10 + 1)
 
 const struct nb_stage_chain nb_stage_chains[] = {
 	{ "first", NB_STAGE_NONE, NF_INET_PRE_ROUTING, FIRST, NB_REQUESTS, NFPROTO_INET, true },
 	{ "arrived", NB_STAGE_ARRIVED, NF_INET_PRE_ROUTING, SECOND, NB_REQUESTS, NFPROTO_INET,
 	  false },
+	{ "translated", NB_STAGE_TRANSLATED, NF_INET_PRE_ROUTING, TRANSLATED, NB_REQUESTS,
+	  NFPROTO_INET, false },
 	{ "prerouted", NB_STAGE_PREROUTED, NF_INET_PRE_ROUTING, LAST, NB_REQUESTS, NFPROTO_INET,
 	  false },
 	{ "forwarded", NB_STAGE_FORWARDED, NF_INET_FORWARD, FIRST, NB_REQUESTS, NFPROTO_INET,

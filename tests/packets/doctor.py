@@ -349,6 +349,25 @@ def _():
     sh("nft delete table ip early")
 
 
+@case("also in prerouting, in a chain behind our translation, and in one that it jumps to")
+def _():
+    mapped()
+    sh("nft add table ip early; nft 'add chain ip early pre { type filter hook prerouting priority -300; }'; "
+       "nft add rule ip early pre iifname br-app notrack")
+    site("ip daddr 172.30.0.1 tcp dport 11434 drop", hook="prerouting", priority=-105)
+    first(ask(), "untracked", "early.*nobody had translated")
+    sh("nft delete table inet site; nft add table inet site; nft add chain inet site deep; "
+       "nft add rule inet site deep ip daddr 172.30.0.1 drop; "
+       "nft 'add chain inet site pre { type filter hook prerouting priority -50; }'; "
+       "nft add rule inet site pre tcp dport 11434 jump deep")
+    first(ask(), "untracked", "early.*nobody had translated")
+    sh("nft delete table inet site; nft add table inet site; "
+       "nft 'add chain inet site pre { type filter hook prerouting priority -150; }'; "
+       "nft add rule inet site pre tcp dport 11434 drop")
+    first(ask(), "firewall", "site")
+    sh("nft delete table ip early")
+
+
 @case("words that name what is not mapped")
 def _():
     lab.good("add", "br-app", f"19090:{lab.unmapped}")

@@ -140,6 +140,13 @@ keep([
             chain prerouting { type filter hook prerouting priority raw; policy accept; notrack }
             chain output { type filter hook output priority raw; policy accept; notrack }
          }"""), evidence="tuning"),
+    Sick("NOTRACK before a firewall that drops in prerouting", "tuning guides; what is not mapped is dropped early",
+         "timeout", "untracked", nft("""table ip tuning {
+            chain prerouting { type filter hook prerouting priority raw; policy accept; iifname "br-app" notrack }
+         }"""), evidence="tuning", before=lambda _: sh(nft("""table inet site {
+            chain prerouting { type filter hook prerouting priority mangle + 100; policy accept;
+                iifname "br-app" ip daddr 172.30.0.1 tcp dport 11434 drop }
+         }"""))),
     Sick("NOTRACK for answers", "tuning guides: what is local needs no tracking", "timeout",
          "untracked", "iptables-nft -t raw -A OUTPUT -s 127.0.0.1 -j NOTRACK", evidence="OUTPUT"),
     # --- marks

@@ -275,13 +275,14 @@ out:
 
 /* --- The other containers of a network --- */
 
-/* An example of each, as another container dials it. */
-static size_t copy_cases(const struct nb_diagnosis *diagnosis, const struct nb_inhabitant *who,
-			 struct nb_case *copies, const struct nb_case **originals)
+/* Of the @first_count cases some, as another container dials them. */
+static size_t copy_cases(const struct nb_diagnosis *diagnosis, size_t first_count,
+			 const struct nb_inhabitant *who, struct nb_case *copies,
+			 const struct nb_case **originals)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < diagnosis->case_count && count < MOST_MAPPINGS; i++) {
+	for (size_t i = 0; i < first_count && count < MOST_MAPPINGS; i++) {
 		const struct nb_case *one = &diagnosis->cases[i];
 
 		/* UDP that is not answered says nothing that could be compared */
@@ -341,7 +342,8 @@ static void append_cases(struct nb_diagnosis *diagnosis, const struct nb_case *c
 	diagnosis->case_count += count;
 }
 
-static void try_from(struct nb_diagnosis *diagnosis, const struct nb_inhabitant *who)
+static void try_from(struct nb_diagnosis *diagnosis, size_t first_count,
+		     const struct nb_inhabitant *who)
 {
 	const struct nb_case *originals[MOST_MAPPINGS];
 	struct nb_case *copies = calloc(MOST_MAPPINGS, sizeof(*copies));
@@ -353,7 +355,7 @@ static void try_from(struct nb_diagnosis *diagnosis, const struct nb_inhabitant 
 		diagnosis->no_memory = true;
 		return;
 	}
-	count = copy_cases(diagnosis, who, copies, originals);
+	count = copy_cases(diagnosis, first_count, who, copies, originals);
 	if (count == 0 || !round_begin(&round, diagnosis, copies, count)) {
 		free(copies);
 		return;
@@ -407,13 +409,13 @@ static bool is_tried(const struct nb_diagnosis *diagnosis, size_t count)
 static void try_others(struct nb_diagnosis *diagnosis)
 {
 	int64_t deadline = nb_monotonic_ms() + OTHERS_MS;
-	size_t left = 0;
+	size_t first_count = diagnosis->case_count, left = 0;
 
 	for (size_t i = 0; i < diagnosis->inhabitant_count && !diagnosis->no_memory; i++) {
 		if (is_tried(diagnosis, i))
 			continue;
 		if (nb_monotonic_ms() < deadline)
-			try_from(diagnosis, &diagnosis->inhabitants[i]);
+			try_from(diagnosis, first_count, &diagnosis->inhabitants[i]);
 		else
 			left++;
 	}

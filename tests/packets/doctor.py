@@ -9,10 +9,11 @@ import threading
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
+from nblab import Agent  # noqa: E402
 from fakeengine import FakeEngine, network  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
-PORT = 11434
+PORT, GATEWAY = 11434, "172.30.0.1"
 # ldh 12; IPv4? ldb 23; TCP? TC_ACT_SHOT, else TC_ACT_UNSPEC
 DROP_TCP = "6,40 0 0 12,21 0 3 2048,48 0 0 23,21 0 1 6,6 0 0 2,6 0 0 4294967295,"
 REACHED = f"tcp 127.0.0.1:{lab.mapped}"
@@ -428,6 +429,98 @@ def _():
     expect_eq([p["from"] for p in found["probes"]], ["container web"], "from")
     engine.stop()
     os.unlink(lab.config)
+
+
+class Containers:
+    """More of them on br-app, and an engine that knows all."""
+
+    def __init__(self, **addresses):
+        self.agents = {"web": lab.agents["ctr"]}
+        for number, (name, address) in enumerate(addresses.items()):
+            agent = self.agents[name] = Agent()
+            sh(f"ip link add vmore{number} type veth peer name eth0 netns {agent.pid}; "
+               f"ip link set vmore{number} master br-app up")
+            agent.call("sh", f"ip link set lo up; ip addr add {address}/24 dev eth0; ip link set eth0 up; "
+                             f"ip route add default via {lab.gateway}")
+        self.engine = FakeEngine(lab.dir + "/docker.sock")
+        self.engine.networks = [network("agents", "br-app")]
+        everybody = {"web": lab.container, **addresses}
+        self.engine.others = {"/networks/agents$": {"Containers": {
+            name: {"Name": name, "IPv4Address": address + "/24"} for name, address in everybody.items()}},
+            "/containers/json$": []}
+        for name, agent in self.agents.items():
+            self.engine.others[f"/containers/{name}/json$"] = {
+                "State": {"Pid": agent.pid}, "NetworkSettings": {"Networks": {"agents": {}}}}
+        with open(lab.config, "w", encoding="utf-8") as file:
+            json.dump({"docker": lab.dir + "/docker.sock"}, file)
+        lab.good("add", "docker:agents", f"{PORT}:{lab.mapped}")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for agent in list(self.agents.values())[1:]:
+            os.kill(agent.pid, signal.SIGKILL)
+            os.waitpid(agent.pid, 0)
+        self.engine.stop()
+        os.unlink(lab.config)
+
+
+def seen_from(found):
+    return [(probe["from"], probe["result"]) for probe in found["probes"]]
+
+
+@case("several containers: each dials, and is told of where it is otherwise than for the first")
+def _():
+    with Containers(db="172.30.0.3", cache="172.30.0.4") as there:
+        wait_for(lambda: there.agents["cache"].call("tcp", GATEWAY, PORT, 1) == REACHED)
+        expect_eq(seen_from(ask(rc=0)), [("container web", "connected")], "alike: told once")
+        site("ip saddr 172.30.0.3 tcp dport 11434 drop", hook="prerouting", priority=-200)
+        found = ask()
+        first(found, "firewall", "inet site prerouting.*a probe from container db")
+        expect_eq(seen_from(found), [("container web", "connected"), ("container db", "timed out")], "probes")
+        expect_eq(len(found["findings"]), 1, f"one cause: {found['findings']}")
+        sh(found["findings"][0]["mend"])
+        expect_eq(ask(rc=0)["findings"], [], "mended")
+        sh("nft delete table inet site; bridge link set dev vmore1 isolated on; bridge link set dev vmore1 state 0")
+        first(ask(), "isolated-port", "vmore1.*a probe from container cache")
+        sh("bridge link set dev vmore1 state 3; bridge link set dev vapp state 0")
+        found = ask()
+        first(found, "isolated-port", "vapp.*a probe from container web")
+        expect_eq(seen_from(found), [("container web", "timed out"), ("container db", "connected"),
+                                     ("container cache", "connected")], "the others reach it")
+        sh("bridge link set dev vapp state 3")
+
+
+@case("many containers that reach nothing take seconds, and it is said who was left out", full=True)
+def _():
+    with Containers(**{f"c{n}": f"172.30.0.{n}" for n in range(20, 32)}):
+        site("ip saddr != 172.30.0.2 tcp dport 11434 drop", hook="prerouting", priority=-200)
+        started = time.monotonic()
+        found = ask()
+        took = time.monotonic() - started
+        first(found, "firewall", "container c2")
+        expect(took < 15, f"it took {took} s")
+        expect_match(r"^\d+ containers more were not dialled from", " ".join(found["warnings"]), "said")
+
+
+@case("an engine that is slow to say who is there: some, in seconds", full=True)
+def _():
+    with Containers(db="172.30.0.3") as there:
+        answer = there.engine.others["/networks/agents$"]["Containers"]
+        answer.update({f"x{n}": {"Name": f"x{n}", "IPv4Address": f"172.30.0.{n + 100}/24"} for n in range(50)})
+
+        class Slow(dict):
+            def items(self):
+                time.sleep(0.3)
+                return super().items()
+
+        there.engine.others = Slow(there.engine.others)
+        started = time.monotonic()
+        found = ask(rc=0)
+        expect(time.monotonic() - started < 15, f"it took {time.monotonic() - started} s")
+        expect_match("containers of agents were not looked at: Docker answers too slowly",
+                     " ".join(found["warnings"]), "said")
 
 
 def box(hosts):

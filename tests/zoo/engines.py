@@ -46,6 +46,10 @@ def box(name, network, *options):
     sh(f"docker run -d --name {name} --network {network} {' '.join(options)} box:1 sleep 100000")
 
 
+def address(name):
+    return sh(f"docker inspect -f '{{{{range .NetworkSettings.Networks}}}}{{{{.IPAddress}}}}{{{{end}}}}' {name}").strip()
+
+
 def gateway(network="agents"):
     return sh(f"docker network inspect -f '{{{{(index .IPAM.Config 0).Gateway}}}}' {network}").strip()
 
@@ -135,6 +139,10 @@ keep([
          dial=docker_dial("host.docker.internal", "lost"), evidence="172.31.255.9",
          cure=lambda _: sh("docker rm -f lost") and box("lost", "agents", "--add-host",
                                                         "host.docker.internal:host-gateway")),
+    Sick("one container of two is dropped", "an address that somebody else had when it was banned", "timeout",
+         "firewall", lambda _: sh(f"iptables-nft -t mangle -A PREROUTING -s {address('second')} -j DROP"),
+         before=both(docker(), mapped(), lambda _: box("second", "agents")), mapping=None,
+         dial=lambda lab: docker_dial(name="second")(lab), evidence="mangle.*from container second"),
     Sick("Docker publishes the same port", "two who want one number", "reached", "published",
          lambda _: box("twin", "other", "-p", f"{PORT}:80"), before=both(docker(), mapped()),
          mapping=None, dial=docker_dial(), warns=True, cure=lambda _: sh("docker rm -f twin")),

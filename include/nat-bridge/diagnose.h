@@ -85,6 +85,7 @@ struct nb_case {
 	uint32_t address;	    /* of the bridge, that is dialled; 0: it has none */
 	unsigned int prefix_length; /* of the bridge's network */
 	char program[16];	    /* that listens on the target; "": not known */
+	pid_t program_pid;	    /* 0: nobody listens, or it is not known who */
 	bool tried;
 	char from[NB_NETWORK_NAME_SIZE + 16]; /* "container web", "a place of our own" */
 	enum nb_probe_result result;

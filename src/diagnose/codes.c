@@ -4,6 +4,7 @@
 
 const struct nb_code nb_codes[] = {
 	{ "invalid-file", 10, "while a rule file is invalid, 'apply' applies none of them" },
+	{ "self-denied", 15, "what nat-bridge may not read it cannot see, and may not change" },
 	{ "engine", 20, "nobody but the engine knows which bridge its network is" },
 	{ "engine-rootless", 20,
 	  "this host's rules do not reach into the network namespace of a rootless engine" },
@@ -35,6 +36,8 @@ const struct nb_code nb_codes[] = {
 	{ "routing", 160, "answers that take another way never come back to the container" },
 	{ "traffic-control", 170, "what drops there is asked before any firewall" },
 	{ "isolated-port", 170, "frames do not pass between the container's port and the bridge" },
+	{ "service-denied", 175,
+	  "what a security module denies, the service's own configuration does not show" },
 	{ "listener-device", 180,
 	  "a socket that is bound to a device refuses what comes from "
 	  "another" },

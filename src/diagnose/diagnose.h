@@ -11,6 +11,7 @@ void nb_check_drift(struct nb_diagnosis *diagnosis);
 void nb_check_host(struct nb_diagnosis *diagnosis);
 void nb_check_bridges(struct nb_diagnosis *diagnosis);
 void nb_check_services(struct nb_diagnosis *diagnosis);
+void nb_check_security(struct nb_diagnosis *diagnosis);
 void nb_check_firewalls(struct nb_diagnosis *diagnosis);
 void nb_check_routing(struct nb_diagnosis *diagnosis);
 void nb_check_containers(struct nb_diagnosis *diagnosis);
@@ -53,6 +54,9 @@ bool nb_case_is_first(const struct nb_diagnosis *diagnosis, size_t i);
 bool nb_read_number(const char *path, uint64_t *ret);
 /* The first line of a file; false: it cannot be read, or is empty. */
 bool nb_read_word(const char *path, char *buffer, size_t size);
+
+/* What confines a process: an AppArmor profile, a SELinux context. False: nothing, as far as is known. */
+bool nb_read_confinement(pid_t pid, char *buffer, size_t size);
 
 /*
  * What sits on the way between the bridge and its ports: filters of traffic control, qdiscs that

@@ -164,7 +164,7 @@ static bool has_problem(const struct nb_diagnosis *diagnosis, const struct nb_ca
 static void admit_ignorance(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
 	struct nb_cause *cause = nb_blame_case(diagnosis, one, "no-cause");
-	char network[NB_NETWORK_SIZE];
+	char network[NB_NETWORK_SIZE], label[128];
 
 	if (!cause)
 		return;
@@ -174,6 +174,11 @@ static void admit_ignorance(struct nb_diagnosis *diagnosis, const struct nb_case
 		 nb_network_format(&one->mapping->network, network), one->mapping->port,
 		 nb_protocol_name(one->mapping->protocol));
 	nb_judge_add_evidence(cause, one);
+	if (nb_read_confinement(one->program_pid, label, sizeof(label))) {
+		nb_append_text(cause->evidence, sizeof(cause->evidence),
+			       "; the service is confined: ");
+		nb_append_text(cause->evidence, sizeof(cause->evidence), label);
+	}
 	if (one->flow.stage == NB_STAGE_DELIVERED)
 		snprintf(
 			cause->mend, sizeof(cause->mend),

@@ -109,8 +109,8 @@ void nb_judge_socket(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
 	/* silence is none of a host on which nobody listens: it would refuse */
 	static const char *const silent[] = { "service-hangs", "routing", "ipsec", NULL };
-	static const char *const refused[] = { "listener-device", "listener-address", "no-listener",
-					       NULL };
+	static const char *const refused[] = { "service-denied", "listener-device",
+					       "listener-address", "no-listener", NULL };
 	const char *const *codes = nb_judge_is_refusal(one) ? refused : silent;
 
 	if (!nb_judge_is_translated(one))

@@ -173,8 +173,10 @@ static void note_program(struct nb_case *one, const struct listeners *listeners,
 	const struct nb_holder *holder = nb_holder_find(listeners->holders, listeners->holder_count,
 							listener->inode);
 
-	if (holder && holder->pid)
-		snprintf(one->program, sizeof(one->program), "%.15s", holder->name);
+	if (!holder || !holder->pid)
+		return;
+	one->program_pid = holder->pid;
+	snprintf(one->program, sizeof(one->program), "%.15s", holder->name);
 }
 
 static void check_case(struct nb_diagnosis *diagnosis, struct nb_case *one,

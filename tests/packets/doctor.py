@@ -369,6 +369,70 @@ def _():
     sh("nft delete table ip early")
 
 
+def audited(program, port, seconds_ago=1, pid=4321, kind="bind"):
+    """What Linux writes of a denial, as AppArmor and as SELinux have it; the words are the kernel's."""
+    stamp = f"audit({int(time.time()) - seconds_ago}.123:45)"
+    apparmor = (f'type=1400 {stamp}: apparmor="DENIED" operation="{kind}" profile="/usr/sbin/{program}" pid={pid} '
+                f'comm="{program}" laddr=127.0.0.1 lport={port} family="inet" sock_type="stream" protocol=6 '
+                f'requested_mask="{kind}" denied_mask="{kind}"')
+    selinux = (f'type=AVC msg={stamp}: avc:  denied  {{ {"name_bind" if kind == "bind" else kind} }} for  pid={pid} '
+               f'comm="{program}" src={port} scontext=system_u:system_r:httpd_t:s0 '
+               f'tcontext=system_u:object_r:unreserved_port_t:s0 tclass=tcp_socket permissive=0')
+    return apparmor, selinux
+
+
+class Log:
+    """A file in the place of the kernel's log, or of auditd's, in this lab alone."""
+
+    def __init__(self, kernel="", audit=""):
+        for place, text in (("/dev/kmsg", kernel), ("/var/log/audit/audit.log", audit)):
+            path = f"{lab.dir}/log-{os.path.basename(place)}"
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+            if not os.path.ismount("/var/log"):
+                sh("mount -t tmpfs tmpfs /var/log; mkdir /var/log/audit; touch /var/log/audit/audit.log")
+            sh(f"mount --bind {path} {place}")
+
+    def end(self):
+        sh("umount /dev/kmsg /var/log/audit/audit.log")
+
+
+def denied(kernel, audit, code, words, mend, severity="problem", listens=False):
+    mapped(5998)
+    service = Recorder(5998) if listens else None
+    log = Log(kernel, audit)
+    try:
+        found = ask(rc=None)["findings"]
+        if code is None:
+            expect_eq([f["code"] for f in found], [] if listens else ["no-listener"], "no denial")
+            return
+        expect_eq((found[0]["code"], found[0]["severity"]), (code, severity), f"the first of {found}")
+        expect_match(words, f"{found[0]['what']} {found[0]['evidence']}", "its words")
+        expect_match(mend, found[0]["mend"], "its mend")
+    finally:
+        log.end()
+        if service:
+            service.end()
+
+
+APPARMOR, SELINUX = audited("webd", 5998)
+table_cases([
+    ("AppArmor did not let the service have its port", f"5,100,1000,-;audit: {APPARMOR}\n", "", "service-denied",
+     "AppArmor did not let webd listen on port 5998/tcp.*profile /usr/sbin/webd", "apparmor.d"),
+    ("SELinux did not, and auditd has the log", "", f"type=CWD\n{SELINUX}\n", "service-denied",
+     "SELinux did not let webd listen on port 5998/tcp.*type httpd_t", "semanage port -a -t http"),
+    ("another port was denied", "", "\n".join(audited("webd", 5997)) + "\n", None, None, None),
+    ("that was before the host was started", "", audited("webd", 5998, 10 ** 9)[1] + "\n", None, None, None),
+    ("permissive denies nothing", "", SELINUX.replace("permissive=0", "permissive=1") + "\n", None, None, None),
+    ("what a program wrote into the kernel's log is no denial", f"12,100,1000,-;{APPARMOR}\n", "", None, None, None),
+    ("it was denied, and listens by now", f"5,100,1000,-;audit: {APPARMOR}\n", "", None, None, None, "", True),
+    ("the listener is denied to accept", f"5,1,1,-;audit: {audited('webd', 5998, pid=os.getpid(), kind='accept')[0]}\n", "",
+     "service-denied", "does not let webd.*accept", "apparmor.d", "warning", True),
+    ("nat-bridge itself is denied something", "", audited("nat-bridge", 0, kind="read")[1] + "\n", "self-denied",
+     "denied nat-bridge itself.*read of nat-bridge", "audit2allow", "warning", True),
+], denied)
+
+
 @case("words that name what is not mapped")
 def _():
     lab.good("add", "br-app", f"19090:{lab.unmapped}")

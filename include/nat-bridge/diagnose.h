@@ -121,6 +121,8 @@ struct nb_diagnosis {
 	bool payload; /* services are asked something, too */
 	struct nb_cause_list causes;
 	struct nb_warnings *warnings;
+	/* a result: net.ipv4.ip_forward is 0, as people suspect it to be; nothing here is forwarded */
+	bool no_forwarding;
 	bool no_memory;
 };
 

@@ -161,6 +161,14 @@ static bool has_connected(const struct nb_diagnosis *diagnosis)
 	return false;
 }
 
+static bool has_failed(const struct nb_diagnosis *diagnosis)
+{
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (diagnosis->cases[i].tried && !nb_case_works(&diagnosis->cases[i]))
+			return true;
+	return false;
+}
+
 static void print_sum(const struct nb_screen *screen, const struct nb_examination *examination)
 {
 	const struct nb_diagnosis *diagnosis = &examination->diagnosis;
@@ -183,6 +191,11 @@ static void print_sum(const struct nb_screen *screen, const struct nb_examinatio
 	if (fixed)
 		fprintf(screen->out, ", %zu mended", fixed);
 	fputc('\n', screen->out);
+	if (diagnosis->no_forwarding && has_failed(diagnosis))
+		nb_screen_wrap(
+			screen, NB_PAINT_FAINT, NULL, 0,
+			"net.ipv4.ip_forward is 0, and does not matter: what is to this host "
+			"is not forwarded");
 	if (!problems && !diagnosis->payload && has_connected(diagnosis))
 		nb_screen_wrap(screen, NB_PAINT_FAINT, NULL, 0,
 			       "services take connections; what they answer was not asked: "

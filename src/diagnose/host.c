@@ -5,6 +5,7 @@
 #include "diagnose.h"
 
 #define ALL_ROUTE_LOCALNET "/proc/sys/net/ipv4/conf/all/route_localnet"
+#define IP_FORWARD	   "/proc/sys/net/ipv4/ip_forward"
 #define CONNTRACK_COUNT	   "/proc/sys/net/netfilter/nf_conntrack_count"
 #define CONNTRACK_MAX	   "/proc/sys/net/netfilter/nf_conntrack_max"
 
@@ -47,8 +48,17 @@ static void check_conntrack(struct nb_diagnosis *diagnosis)
 		 4 * (unsigned long long)most);
 }
 
+/* Everybody's first suspicion. A packet to the host itself is delivered, and not forwarded. */
+static void check_forwarding(struct nb_diagnosis *diagnosis)
+{
+	uint64_t value;
+
+	diagnosis->no_forwarding = nb_read_number(IP_FORWARD, &value) && value == 0;
+}
+
 void nb_check_host(struct nb_diagnosis *diagnosis)
 {
+	check_forwarding(diagnosis);
 	check_all_route_localnet(diagnosis);
 	check_conntrack(diagnosis);
 }

@@ -174,6 +174,9 @@ static void admit_ignorance(struct nb_diagnosis *diagnosis, const struct nb_case
 		 nb_network_format(&one->mapping->network, network), one->mapping->port,
 		 nb_protocol_name(one->mapping->protocol));
 	nb_judge_add_evidence(cause, one);
+	if (diagnosis->no_forwarding)
+		nb_append_text(cause->evidence, sizeof(cause->evidence),
+			       "; net.ipv4.ip_forward is 0, which does not matter");
 	if (nb_read_confinement(one->program_pid, label, sizeof(label))) {
 		nb_append_text(cause->evidence, sizeof(cause->evidence),
 			       "; the service is confined: ");
@@ -186,8 +189,7 @@ static void admit_ignorance(struct nb_diagnosis *diagnosis, const struct nb_case
 			"addresses (IPAddressDeny=), a security module may (journalctl -k)");
 	else if (one->flow.stage == NB_STAGE_NONE || one->flow.stage == NB_STAGE_POSTROUTED)
 		snprintf(cause->mend, sizeof(cause->mend),
-			 "look at the container's own side: its routes, its own firewall; "
-			 "net.ipv4.ip_forward does not matter");
+			 "look at the container's own side: its routes, its own firewall");
 	else
 		snprintf(cause->mend, sizeof(cause->mend),
 			 "nat-bridge doctor --report FILE, and file a bug");

@@ -693,6 +693,25 @@ def _():
     expect_eq(result.rc, 0, "nothing to mend")
 
 
+@case("ip_forward is 0: said once, where something does not work, and nowhere blamed")
+def _():
+    mapped()
+    sh("sysctl -qw net.ipv4.ip_forward=0")
+    expect("ip_forward" not in lab.good("doctor").out, "nothing to say")
+    site("tcp dport 8088 drop", hook="prerouting", priority=20)
+    out = lab.nb("doctor").out
+    expect_eq(out.count("net.ipv4.ip_forward is 0, and does not matter"), 1, f"said once: {out}")
+    expect_eq([f["code"] for f in ask()["findings"]], ["firewall"], "the cause")
+    sh("nft delete table inet site")
+    lab.agents["ctr"].call("sh", "nft add table ip own; nft 'add chain ip own out { type filter hook output priority 0; "
+                                 "policy drop; }'")
+    first(ask(), "no-cause", "net.ipv4.ip_forward is 0, which does not matter")
+    lab.agents["ctr"].call("sh", "nft delete table ip own")
+    sh("sysctl -qw net.ipv4.ip_forward=1")
+    site("tcp dport 8088 drop", hook="prerouting", priority=20)
+    expect("ip_forward" not in lab.nb("doctor").out, "it is 1: nobody suspects it")
+
+
 @case("--dry-run sends no packet")
 def _():
     mapped()

@@ -104,6 +104,20 @@ static int examine(struct nb_run *run, struct nb_examination *examination)
 	return nb_diagnose(diagnosis) < 0 ? nb_out_of_memory(run) : 0;
 }
 
+/* Which engine is there instead of the one that was asked, the causes say. */
+static bool is_of_engine(const struct nb_run *run, const struct nb_cause_list *causes,
+			 const char *warning)
+{
+	bool told = false;
+
+	for (size_t i = 0; i < causes->count; i++)
+		told |= strncmp(causes->items[i].code, "engine-", 7) == 0;
+	for (int engine = NB_ENGINE_DOCKER; told && engine < NB_ENGINE_COUNT; engine++)
+		if (strcmp(run->engines[engine].why, warning) == 0)
+			return true;
+	return false;
+}
+
 /* A warning that a cause repeats, in more words, is said once. */
 static void drop_repeated_warnings(struct nb_run *run, const struct nb_examination *examination)
 {
@@ -112,7 +126,7 @@ static void drop_repeated_warnings(struct nb_run *run, const struct nb_examinati
 
 	for (size_t i = 0; i < run->warnings.count; i++) {
 		char *warning = run->warnings.items[i];
-		bool said = false;
+		bool said = is_of_engine(run, causes, warning);
 
 		for (size_t j = 0; j < causes->count && !said; j++)
 			said = strstr(causes->items[j].what, warning) ||

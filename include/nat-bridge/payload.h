@@ -16,7 +16,9 @@ enum nb_dialect {
 	NB_DIALECT_HTTP,
 	NB_DIALECT_POSTGRESQL,
 	NB_DIALECT_REDIS,
-	NB_DIALECT_DNS, /* by UDP */
+	NB_DIALECT_DNS,	 /* by UDP */
+	NB_DIALECT_LINE, /* a line of text, for any service */
+	NB_DIALECT_COUNT,
 };
 
 /* Whom a PostgreSQL is asked for: an account that nearly every one has. */

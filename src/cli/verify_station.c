@@ -5,19 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "nat-bridge/payload.h"
 #include "verify.h"
 
 #define CONNECT_MS  2500 /* a SYN is sent again after a second */
 #define DATAGRAM_MS 400
 #define RAW_MS	    600
 #define RAW_MOST    10000
-
-/* With --payload. Any service may say of it what it likes; a name server answers the second. */
-static const char line[] = "nat-bridge verify\r\n";
-static const unsigned char dns_query[] = {
-	0x6e, 0x62, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, /* one question, recursion desired */
-	0,    0,    2,	  0,	1,			/* the root's name servers: ". NS IN" */
-};
 
 void nb_station_open(struct nb_station *station)
 {
@@ -47,25 +41,30 @@ void nb_station_close(struct nb_station *station)
 	free(station->shots);
 }
 
+/* With --payload: what is in @payloads for that dialect, which outlives the probe. */
 static void set_payload(const struct nb_station *station, const struct nb_shot *shot,
-			struct nb_probe *probe)
+			char payloads[][NB_PAYLOAD_SIZE], struct nb_probe *probe)
 {
 	const struct nb_stored *stored = nb_verify_mapping(station->verify, shot->mapping);
+	enum nb_dialect dialect = shot->protocol == IPPROTO_UDP
+					  ? nb_payload_dialect(shot->protocol,
+							       stored->mapping.target.port, "")
+					  : NB_DIALECT_NONE;
 
 	if (!station->verify->run->options.payload)
 		return;
-	probe->payload = line;
-	probe->length = sizeof(line) - 1;
-	if (shot->protocol == IPPROTO_UDP && stored->mapping.target.port == 53) {
-		probe->payload = dns_query;
-		probe->length = sizeof(dns_query);
-	}
+	/* what it speaks nobody asks here: any service may say of a line what it likes */
+	if (dialect == NB_DIALECT_NONE)
+		dialect = NB_DIALECT_LINE;
+	probe->payload = payloads[dialect];
+	probe->length = nb_payload_write(dialect, "", payloads[dialect]);
 }
 
 /* From inside: by ordinary sockets. */
 static int dial(struct nb_station *station, uint8_t protocol, int timeout)
 {
 	struct nb_probe *probes = calloc(station->count + 1, sizeof(*probes));
+	char payloads[NB_DIALECT_COUNT][NB_PAYLOAD_SIZE];
 	size_t *of = calloc(station->count + 1, sizeof(*of));
 	size_t count = 0;
 	int r = -ENOMEM;
@@ -80,7 +79,7 @@ static int dial(struct nb_station *station, uint8_t protocol, int timeout)
 			.address = shot->address,
 			.port = shot->port,
 		};
-		set_payload(station, shot, &probes[count]);
+		set_payload(station, shot, payloads, &probes[count]);
 		of[count++] = i;
 	}
 	if (probes && of)

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+static const char line[] = "nat-bridge verify\r\n";
 static const unsigned char dns_query[] = {
 	0x6e, 0x62, 0x01, 0x00, 0, 1, 0, 0, 0, 0, 0, 0, /* one question, recursion desired */
 	0,    0,    2,	  0,	1,			/* the root's name servers: ". NS IN" */
@@ -62,6 +63,9 @@ size_t nb_payload_write(enum nb_dialect dialect, const char *host, void *buffer)
 	case NB_DIALECT_DNS:
 		memcpy(buffer, dns_query, sizeof(dns_query));
 		return sizeof(dns_query);
+	case NB_DIALECT_LINE:
+		memcpy(buffer, line, sizeof(line) - 1);
+		return sizeof(line) - 1;
 	default:
 		return 0;
 	}

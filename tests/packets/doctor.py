@@ -661,6 +661,30 @@ def _():
     sh("ip link del br-acme")
 
 
+@case("a user's engine: told once, within the screen, and a report does not say whose it is")
+def _():
+    sh("(grep -v :4711: /etc/passwd; echo 'carolus:x:4711:4711::/home/carolus:/bin/sh') >/run/passwd; "
+       "mount --bind /run/passwd /etc/passwd")
+    os.makedirs("/run/user/4711", exist_ok=True)
+    engine = FakeEngine("/run/user/4711/docker.sock", 4711)
+    clean = {"DOCKER_HOST": "", "CONTAINER_HOST": ""}
+    try:
+        lab.good("add", "docker:agents", str(PORT), env=clean)
+        result = lab.nb("doctor", env={**clean, "COLUMNS": "80"})
+        expect_eq((result.rc, result.err), (1, ""), "what it warns of it has found")
+        expect_match("engine-rootless: docker:agents .*carolus", result.out, "found")
+        expect(max(map(len, result.out.splitlines())) <= 80, f"80 columns: {result.out}")
+        expect_eq(engine.asked, [], "it is not asked anything")
+        path = lab.dir + "/report-of-users"
+        lab.nb("doctor", "--report", path, env=clean)
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        expect("carolus" not in text and "engine-rootless" in text, f"masked: {text}")
+    finally:
+        engine.stop()
+        sh("umount /etc/passwd")
+
+
 @case("killed at any moment: nothing is left")
 def _():
     mapped()

@@ -289,7 +289,7 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 			const struct nb_flow_path *path, enum nb_leg leg,
 			const struct nb_chain *chain)
 {
-	uint32_t mark = packet->mark, known = packet->mark_known;
+	struct nb_marks marks = nb_packet_marks(packet);
 
 	nb_packet_init(packet, chain->family);
 	if (path->protocol)
@@ -302,8 +302,7 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 		make_request(packet, path, chain, leg != NB_LEG_ARRIVES);
 		nb_packet_set_source(packet, search->network.address, search->network.length);
 	}
-	packet->mark = mark;
-	packet->mark_known = known;
+	nb_packet_set_marks(packet, &marks);
 }
 
 /* --- Telling --- */
@@ -339,20 +338,22 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 
 /* --- Walking --- */
 
-/* The packet's mark, from one stretch to the next. */
-struct carried {
-	uint32_t mark, known;
-};
-
-static void enter_leg(const struct search *search, enum nb_leg leg, struct carried *carried)
+static void enter_leg(const struct search *search, enum nb_leg leg, struct nb_marks *carried)
 {
 	/* it comes from another namespace, or a socket of the host made it */
-	if (leg == NB_LEG_ARRIVES || leg == NB_LEG_ANSWERS)
-		*carried = (struct carried){ .known = UINT32_MAX };
+	if (leg == NB_LEG_ARRIVES || leg == NB_LEG_ANSWERS) {
+		carried->mark = 0;
+		carried->mark_known = UINT32_MAX;
+	}
+	/* a new connection has none; its answers find what the request left */
+	if (leg == NB_LEG_ARRIVES) {
+		carried->ct_mark = 0;
+		carried->ct_mark_known = UINT32_MAX;
+	}
 	/* chain `admit` */
 	if (leg == NB_LEG_ENTERS) {
 		carried->mark |= search->mark;
-		carried->known |= search->mark;
+		carried->mark_known |= search->mark;
 	}
 }
 
@@ -386,17 +387,17 @@ static void fail(struct stretch *stretch, enum nb_obstacle_kind kind, const stru
 static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 {
 	struct nb_walk *walk = &stretch->walk;
-	uint32_t ours = stretch->search->mark, mark = walk->packet.mark;
-	uint32_t known = walk->packet.mark_known;
+	uint32_t ours = stretch->search->mark;
+	struct nb_marks before = nb_packet_marks(&walk->packet);
 	/* the opener at its head lets them pass before they come to any rule */
-	bool opens = stretch->leg == NB_LEG_ENTERS && (mark & known & ours) == ours;
+	bool opens = stretch->leg == NB_LEG_ENTERS &&
+		     (before.mark & before.mark_known & ours) == ours;
 	bool opened = opens && !chain->owned && !chain->legacy;
 
 	make_packet(&walk->packet, stretch->search, stretch->path, stretch->leg, chain);
 	nb_walk_chain(walk, chain, chain->count);
 	if (opened && walk->outcomes & NB_OUTCOME_DROP) {
-		walk->packet.mark = mark;
-		walk->packet.mark_known = known;
+		nb_packet_set_marks(&walk->packet, &before);
 		walk->remarked.chain = stretch->remarks ? walk->remarked.chain : NULL;
 		return;
 	}
@@ -424,7 +425,7 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 
 /* What is found first is told, for behind that nothing comes. */
 static bool walk_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
-		     struct carried *carried)
+		     struct nb_marks *carried)
 {
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	struct stretch stretch = {
@@ -436,13 +437,11 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 			.look_up = nb_set_look_up,
 			.data = &sets,
 			.guarded = leg == NB_LEG_ENTERS ? search->mark : 0,
-			.packet = {
-				.mark = carried->mark,
-				.mark_known = carried->known,
-			},
 		},
 	};
 	bool marked = false;
+
+	nb_packet_set_marks(&stretch.walk.packet, carried);
 
 	for (size_t i = 0; i < search->sorted_count && !stretch.failed; i++) {
 		const struct nb_chain *chain = search->sorted[nth_chain(search, leg, i)];
@@ -457,8 +456,9 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 		walk_one(&stretch, chain);
 	}
 	/* mended, they come to chains that were not looked at */
-	carried->mark = stretch.walk.packet.mark;
-	carried->known = stretch.failed ? 0 : stretch.walk.packet.mark_known;
+	*carried = nb_packet_marks(&stretch.walk.packet);
+	if (stretch.failed)
+		carried->mark_known = carried->ct_mark_known = 0;
 	return stretch.may_fail;
 }
 
@@ -472,7 +472,7 @@ static bool is_port(const char *bridge, const char *device)
 
 /* What the ingress of one of the bridge's ports does to the packets of its container. */
 static bool walk_port(struct search *search, const struct nb_flow_path *path,
-		      const struct nb_chain *chain, const char *port, struct carried *carried)
+		      const struct nb_chain *chain, const char *port, struct nb_marks *carried)
 {
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	struct nb_walk walk = {
@@ -488,14 +488,14 @@ static bool walk_port(struct search *search, const struct nb_flow_path *path,
 	make_packet(&walk.packet, search, &there, NB_LEG_ARRIVES, chain);
 	nb_walk_chain(&walk, chain, chain->count);
 	/* those of other ports may have another */
-	carried->known &= walk.packet.mark_known & ~walk.packet.mark;
+	carried->mark_known &= walk.packet.mark_known & ~walk.packet.mark;
 	if (walk.outcomes == NB_OUTCOME_DROP && path->port)
 		tell(search, &there, NB_LEG_ARRIVES, NB_OBSTACLE_DROPS, &walk.drop, chain);
 	return walk.outcomes & NB_OUTCOME_DROP;
 }
 
 static bool walk_ports(struct search *search, const struct nb_flow_path *path,
-		       struct carried *carried)
+		       struct nb_marks *carried)
 {
 	bool may_fail = false;
 
@@ -512,7 +512,7 @@ static bool walk_ports(struct search *search, const struct nb_flow_path *path,
 
 static bool walk_path(struct search *search, const struct nb_flow_path *path)
 {
-	struct carried carried = { 0 };
+	struct nb_marks carried = { 0 };
 	bool may_fail = false;
 
 	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {
@@ -743,7 +743,7 @@ static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_c
 
 /* @passages, by the order of search->sorted, get what is worse. */
 static void survey_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
-		       struct carried *carried, enum nb_passage *passages)
+		       struct nb_marks *carried, enum nb_passage *passages)
 {
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	bool marked = false;
@@ -755,19 +755,19 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 			.chains = &search->chains,
 			.look_up = nb_set_look_up,
 			.data = &sets,
-			.packet = { .mark = carried->mark, .mark_known = carried->known },
 		};
 		enum nb_passage passage;
 
 		if (find_leg(search, chain, path) != leg)
 			continue;
+		nb_packet_set_marks(&walk.packet, carried);
 		if (!marked && is_behind_ours(leg, chain)) {
 			nb_packet_write_mark(&walk.packet, search->mark, search->mark);
 			marked = true;
 		}
 		make_packet(&walk.packet, search, path, leg, chain);
 		nb_walk_chain(&walk, chain, chain->count);
-		*carried = (struct carried){ walk.packet.mark, walk.packet.mark_known };
+		*carried = nb_packet_marks(&walk.packet);
 		passage = judge_chain(&walk, chain);
 		if (passage > passages[i])
 			passages[i] = passage;
@@ -778,7 +778,7 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 static bool survey_path(struct search *search, const struct nb_flow_path *path,
 			enum nb_passage *passages)
 {
-	struct carried carried = { 0 };
+	struct nb_marks carried = { 0 };
 	bool passes = true;
 
 	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {

@@ -114,6 +114,29 @@ uint8_t nb_packet_protocol(const struct nb_packet *packet)
 	return packet->header_known[PROTOCOL_OFFSET] ? packet->header[PROTOCOL_OFFSET] : 0;
 }
 
+struct nb_marks nb_packet_marks(const struct nb_packet *packet)
+{
+	return (struct nb_marks){
+		.mark = packet->mark,
+		.mark_known = packet->mark_known,
+		.ct_mark = packet->ct_mark,
+		.ct_mark_known = packet->ct_mark_known,
+	};
+}
+
+void nb_packet_set_marks(struct nb_packet *packet, const struct nb_marks *marks)
+{
+	packet->mark = marks->mark;
+	packet->mark_known = marks->mark_known;
+	packet->ct_mark = marks->ct_mark;
+	packet->ct_mark_known = marks->ct_mark_known;
+}
+
+bool nb_packet_is_tracked(const struct nb_packet *packet)
+{
+	return packet->ct_state_known;
+}
+
 void nb_packet_write_mark(struct nb_packet *packet, uint32_t mask, uint32_t value)
 {
 	packet->mark = (packet->mark & ~mask) | (value & mask);

@@ -42,6 +42,7 @@ struct nb_packet {
 	uint32_t mark, mark_known;
 	uint32_t ct_state, ct_state_known;   /* NF_CT_STATE_BIT()s */
 	uint32_t ct_status, ct_status_known; /* IPS_* */
+	uint32_t ct_mark, ct_mark_known;     /* of the connection, if that is known to the kernel */
 	uint8_t ct_direction;		     /* IP_CT_DIR_*, or NB_DIRECTION_UNKNOWN */
 	uint16_t ct_dialled; /* the port that the flow's first packet was sent to; 0: not known */
 	/* RTN_LOCAL, RTN_UNICAST, or 0: not known */
@@ -49,6 +50,17 @@ struct nb_packet {
 };
 
 #define NB_DIRECTION_UNKNOWN 2
+
+/* What rules may change, and the next chain sees. */
+struct nb_marks {
+	uint32_t mark, mark_known;
+	uint32_t ct_mark, ct_mark_known;
+};
+
+/* A change: bits of @mask become those of @value, those of @unknown anything. */
+struct nb_mark_change {
+	uint32_t mask, value, unknown;
+};
 
 /* An IPv4 packet of TCP or UDP, of which nothing else is known. */
 void nb_packet_init(struct nb_packet *packet, uint8_t family);
@@ -68,6 +80,10 @@ uint8_t nb_packet_source_type(const struct nb_packet *packet, bool on_device);
 uint8_t nb_packet_destination_type(const struct nb_packet *packet, bool on_device);
 /* IPPROTO_TCP, IPPROTO_UDP, or 0: either. */
 uint8_t nb_packet_protocol(const struct nb_packet *packet);
+struct nb_marks nb_packet_marks(const struct nb_packet *packet);
+void nb_packet_set_marks(struct nb_packet *packet, const struct nb_marks *marks);
+/* Has connection tracking seen the packet? Before that it has no connection, nor a mark of one. */
+bool nb_packet_is_tracked(const struct nb_packet *packet);
 /* Set what is known of the mark behind a rule that sets the bits of @mask to @value. */
 void nb_packet_write_mark(struct nb_packet *packet, uint32_t mask, uint32_t value);
 

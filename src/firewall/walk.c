@@ -121,8 +121,8 @@ struct step {
 	char target[128]; /* of a jump or a goto */
 	bool may_drop;	  /* ends either way */
 	bool untracks;
-	bool marks;
-	struct nb_xt_mark mark;
+	bool marks, marks_connection;
+	struct nb_mark_change mark, ct_mark;
 };
 
 static void narrow(struct step *step, enum nb_truth truth)
@@ -160,35 +160,32 @@ static void store_name(struct step *step, uint32_t number, const struct nb_packe
 	store(step, number, name, sizeof(name));
 }
 
+/* A mark becomes what the register holds. */
+static struct nb_mark_change read_mark(const struct step *step, uint32_t number)
+{
+	struct nb_mark_change change = { .unknown = UINT32_MAX };
+	int offset = nb_register_offset(number, sizeof(change.value));
+
+	if (offset < 0)
+		return change;
+	memcpy(&change.value, &step->registers.value[offset], sizeof(change.value));
+	memcpy(&change.mask, &step->registers.known[offset], sizeof(change.mask));
+	change.unknown = ~change.mask;
+	return change;
+}
+
 static void run_meta(struct step *step, const struct nftnl_expr *expr)
 {
 	const struct nb_packet *packet = &step->walk->packet;
 	uint32_t key = get(expr, NFTNL_EXPR_META_KEY), to = get(expr, NFTNL_EXPR_META_DREG);
 	const struct nb_packet_device *device = key == NFT_META_IIF ? &packet->in : &packet->out;
-	const uint8_t *bytes;
 	uint16_t word;
 	uint8_t byte;
 
 	if (nftnl_expr_is_set(expr, NFTNL_EXPR_META_SREG)) {
-		if (key != NFT_META_MARK)
-			return;
-		step->marks = true;
-		bytes = nb_registers_get(&step->registers, get(expr, NFTNL_EXPR_META_SREG),
-					 sizeof(step->mark.value));
-		step->mark = (struct nb_xt_mark){ .unknown = UINT32_MAX };
-		if (bytes) {
-			memcpy(&step->mark.value, bytes, sizeof(step->mark.value));
-			step->mark.mask = UINT32_MAX;
-			step->mark.unknown = 0;
-		} else {
-			int offset = nb_register_offset(get(expr, NFTNL_EXPR_META_SREG), 4);
-
-			if (offset < 0)
-				return;
-			memcpy(&step->mark.value, &step->registers.value[offset], 4);
-			memcpy(&step->mark.mask, &step->registers.known[offset], 4);
-			step->mark.unknown = ~step->mark.mask;
-		}
+		step->marks |= key == NFT_META_MARK;
+		if (key == NFT_META_MARK)
+			step->mark = read_mark(step, get(expr, NFTNL_EXPR_META_SREG));
 		return;
 	}
 	switch (key) {
@@ -262,9 +259,20 @@ static void run_ct(struct step *step, const struct nftnl_expr *expr)
 	const struct nb_packet *packet = &step->walk->packet;
 	uint32_t to = get(expr, NFTNL_EXPR_CT_DREG);
 
-	if (nftnl_expr_is_set(expr, NFTNL_EXPR_CT_SREG))
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_CT_SREG)) {
+		if (get(expr, NFTNL_EXPR_CT_KEY) != NFT_CT_MARK || !nb_packet_is_tracked(packet))
+			return;
+		step->marks_connection = true;
+		step->ct_mark = read_mark(step, get(expr, NFTNL_EXPR_CT_SREG));
 		return;
+	}
 	switch (get(expr, NFTNL_EXPR_CT_KEY)) {
+	case NFT_CT_MARK:
+		if (!nb_packet_is_tracked(packet))
+			break;
+		nb_registers_store(&step->registers, to, &packet->ct_mark, &packet->ct_mark_known,
+				   sizeof(packet->ct_mark));
+		return;
 	case NFT_CT_STATE:
 		nb_registers_store(&step->registers, to, &packet->ct_state, &packet->ct_state_known,
 				   sizeof(packet->ct_state));
@@ -499,9 +507,9 @@ static void run_target(struct step *step, const struct nftnl_expr *expr)
 {
 	uint32_t length = 0;
 	const void *info = nftnl_expr_get(expr, NFTNL_EXPR_TG_INFO, &length);
-	struct nb_xt_mark mark = { 0 };
+	struct nb_mark_change mark = { 0 };
 
-	switch (nb_xt_target(nftnl_expr_get_str(expr, NFTNL_EXPR_TG_NAME),
+	switch (nb_xt_target(&step->walk->packet, nftnl_expr_get_str(expr, NFTNL_EXPR_TG_NAME),
 			     get(expr, NFTNL_EXPR_TG_REV), info, length, &mark)) {
 	case NB_XT_CONTINUES:
 		return;
@@ -517,6 +525,10 @@ static void run_target(struct step *step, const struct nftnl_expr *expr)
 	case NB_XT_MARKS:
 		step->marks = true;
 		step->mark = mark;
+		return;
+	case NB_XT_MARKS_CONNECTION:
+		step->marks_connection = true;
+		step->ct_mark = mark;
 		return;
 	default:
 		may_drop(step);
@@ -615,10 +627,10 @@ static int run_expression(struct nftnl_expr *expr, void *data)
 struct visit {
 	bool walked;
 	/* what came in */
-	uint32_t mark, mark_known;
+	struct nb_marks marks;
 	bool sure, alone; /* all packets; none had ended */
 	/* what came out */
-	uint32_t mark_after, mark_known_after;
+	struct nb_marks marks_after;
 	unsigned int ways;
 	struct nb_place drop, remarked; /* no chain: none in it */
 };
@@ -642,20 +654,26 @@ static void drop_at(struct way *way, const struct nb_chain *chain, size_t positi
 	};
 }
 
-static void write_mark(struct nb_walk *walk, const struct nb_xt_mark *mark, bool sure,
+/* Returns the bits of which something else is known now. */
+static uint32_t change_mark(uint32_t *mark, uint32_t *known, const struct nb_mark_change *change,
+			    bool sure)
+{
+	uint32_t before = *mark, before_known = *known;
+
+	*mark = (before & ~change->mask) | (change->value & change->mask);
+	*known = (before_known | change->mask) & ~change->unknown;
+	/* of packets that do not come here the mark is what it was */
+	if (!sure)
+		*known &= before_known & ~(before ^ *mark);
+	return before_known & (~*known | (before ^ *mark));
+}
+
+static void write_mark(struct nb_walk *walk, const struct nb_mark_change *change, bool sure,
 		       struct nb_place place)
 {
 	struct nb_packet *packet = &walk->packet;
-	struct nb_packet before = *packet;
-	uint32_t touched;
 
-	nb_packet_write_mark(packet, mark->mask, mark->value);
-	packet->mark_known &= ~mark->unknown;
-	/* of packets that do not come here the mark is what it was */
-	if (!sure)
-		packet->mark_known &= before.mark_known & ~(before.mark ^ packet->mark);
-	touched = before.mark_known & (~packet->mark_known | (before.mark ^ packet->mark));
-	if (touched & walk->guarded)
+	if (change_mark(&packet->mark, &packet->mark_known, change, sure) & walk->guarded)
 		walk->remarked = place;
 }
 
@@ -672,12 +690,14 @@ static unsigned int walk_rules(struct way *way, const struct nb_chain *chain, si
 /* A rule that nobody can read may do anything. */
 static void take_unreadable(struct way *way, const struct nb_chain *chain, size_t position)
 {
-	static const struct nb_xt_mark anything = { .unknown = UINT32_MAX };
+	static const struct nb_mark_change anything = { .unknown = UINT32_MAX };
+	struct nb_packet *packet = &way->walk->packet;
 
 	drop_at(way, chain, position);
 	way->outcomes |= NB_OUTCOME_ACCEPT;
 	write_mark(way->walk, &anything, false,
 		   (struct nb_place){ chain, chain->rules[position], position });
+	change_mark(&packet->ct_mark, &packet->ct_mark_known, &anything, false);
 }
 
 /*
@@ -688,8 +708,7 @@ static unsigned int recall(struct way *way, const struct visit *visit)
 {
 	struct nb_walk *walk = way->walk;
 
-	walk->packet.mark = visit->mark_after;
-	walk->packet.mark_known = visit->mark_known_after;
+	nb_packet_set_marks(&walk->packet, &visit->marks_after);
 	if (visit->drop.chain)
 		walk->drop = visit->drop;
 	if (visit->remarked.chain)
@@ -704,21 +723,19 @@ static unsigned int visit_chain(struct way *way, const struct nb_chain *target, 
 	struct nb_place drop = walk->drop, remarked = walk->remarked;
 	struct visit result = {
 		.walked = true,
-		.mark = walk->packet.mark,
-		.mark_known = walk->packet.mark_known,
+		.marks = nb_packet_marks(&walk->packet),
 		.sure = sure,
 		.alone = !way->outcomes,
 	};
 
-	if (visit->walked && visit->mark == result.mark && visit->mark_known == result.mark_known &&
+	if (visit->walked && memcmp(&visit->marks, &result.marks, sizeof(result.marks)) == 0 &&
 	    visit->sure == sure && visit->alone == result.alone)
 		return recall(way, visit);
 	if (visit->walked)
 		way->again += target->count + 1;
 	walk->drop.chain = walk->remarked.chain = NULL;
 	result.ways = walk_rules(way, target, target->count, sure);
-	result.mark_after = walk->packet.mark;
-	result.mark_known_after = walk->packet.mark_known;
+	result.marks_after = nb_packet_marks(&walk->packet);
 	result.drop = walk->drop;
 	result.remarked = walk->remarked;
 	if (!walk->drop.chain)
@@ -763,6 +780,9 @@ static void take_effects(struct way *way, const struct step *step, const struct 
 	}
 	if (step->marks)
 		write_mark(way->walk, &step->mark, sure, place);
+	if (step->marks_connection)
+		change_mark(&way->walk->packet.ct_mark, &way->walk->packet.ct_mark_known,
+			    &step->ct_mark, sure);
 	if (step->may_drop)
 		drop_at(way, chain, position);
 }

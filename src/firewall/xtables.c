@@ -53,6 +53,17 @@ static enum nb_truth match_mark(const struct nb_packet *packet, const void *data
 		    info.invert);
 }
 
+static enum nb_truth match_connmark(const struct nb_packet *packet, const void *data)
+{
+	struct xt_connmark_mtinfo1 info;
+
+	if (!nb_packet_is_tracked(packet))
+		return NB_MAYBE;
+	memcpy(&info, data, sizeof(info));
+	return flip(masked_equal(packet->ct_mark, packet->ct_mark_known, info.mask, info.mark),
+		    info.invert);
+}
+
 /* Is one of these states the packet's? Both count as bits of nf_tables. */
 static enum nb_truth match_states(const struct nb_packet *packet, uint32_t states)
 {
@@ -242,6 +253,7 @@ enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint
 		enum nb_truth (*match)(const struct nb_packet *, const void *);
 	} known[] = {
 		{ "mark", 1, sizeof(struct xt_mark_mtinfo1), match_mark },
+		{ "connmark", 1, sizeof(struct xt_connmark_mtinfo1), match_connmark },
 		{ "state", 0, sizeof(struct xt_state_info), match_state },
 		{ "tcp", 0, sizeof(struct xt_tcp), match_tcp },
 		{ "udp", 0, sizeof(struct xt_udp), match_udp },
@@ -263,15 +275,15 @@ enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint
 }
 
 static enum nb_xt_effect set_mark(uint32_t revision, const void *data, size_t length,
-				  struct nb_xt_mark *ret)
+				  struct nb_mark_change *ret)
 {
 	struct xt_mark_tginfo2 info;
 
-	*ret = (struct nb_xt_mark){ .unknown = UINT32_MAX };
+	*ret = (struct nb_mark_change){ .unknown = UINT32_MAX };
 	if (revision == 2 && length >= sizeof(info)) {
 		memcpy(&info, data, sizeof(info));
 		/* bits of the value outside of the mask are flipped: only those are unknown */
-		*ret = (struct nb_xt_mark){
+		*ret = (struct nb_mark_change){
 			.mask = info.mask,
 			.value = info.mark & info.mask,
 			.unknown = info.mark & ~info.mask,
@@ -280,24 +292,63 @@ static enum nb_xt_effect set_mark(uint32_t revision, const void *data, size_t le
 	return NB_XT_MARKS;
 }
 
-static enum nb_xt_effect set_connmark(uint32_t revision, const void *data, size_t length,
-				      struct nb_xt_mark *ret)
+/* Of one mark into the other: bits that lie outside of @mask are flipped. */
+static struct nb_mark_change copy_mark(uint32_t mask, uint32_t from_mask, uint32_t from,
+				       uint32_t from_known)
 {
-	/* revision 2 adds a shift behind these */
-	struct xt_connmark_tginfo1 info;
+	uint32_t unsure = from_mask & ~from_known;
 
-	*ret = (struct nb_xt_mark){ .unknown = UINT32_MAX };
-	if ((revision != 1 && revision != 2) || length < sizeof(info))
+	from &= from_mask & from_known;
+	return (struct nb_mark_change){
+		.mask = mask,
+		.value = from & mask,
+		.unknown = unsure | (from & ~mask),
+	};
+}
+
+static enum nb_xt_effect set_connmark(const struct nb_packet *packet, uint32_t revision,
+				      const void *data, size_t length, struct nb_mark_change *ret)
+{
+	struct xt_connmark_tginfo2 info = { 0 };
+
+	*ret = (struct nb_mark_change){ .unknown = UINT32_MAX };
+	if (revision == 1 && length >= sizeof(struct xt_connmark_tginfo1)) {
+		struct xt_connmark_tginfo1 old;
+
+		memcpy(&old, data, sizeof(old));
+		info.ctmark = old.ctmark;
+		info.ctmask = old.ctmask;
+		info.nfmask = old.nfmask;
+		info.mode = old.mode;
+	} else if (revision == 2 && length >= sizeof(info)) {
+		memcpy(&info, data, sizeof(info));
+	} else {
 		return NB_XT_MARKS;
-	memcpy(&info, data, sizeof(info));
-	if (info.mode != XT_CONNMARK_RESTORE)
+	}
+	/* without a connection it does nothing */
+	if (!nb_packet_is_tracked(packet))
 		return NB_XT_CONTINUES;
-	ret->unknown = revision == 1 ? info.nfmask : UINT32_MAX;
+	switch (info.mode) {
+	case XT_CONNMARK_SET:
+		if (!info.shift_bits)
+			*ret = copy_mark(info.ctmask, UINT32_MAX, info.ctmark, UINT32_MAX);
+		return NB_XT_MARKS_CONNECTION;
+	case XT_CONNMARK_SAVE:
+		if (!info.shift_bits)
+			*ret = copy_mark(info.ctmask, info.nfmask, packet->mark,
+					 packet->mark_known);
+		return NB_XT_MARKS_CONNECTION;
+	case XT_CONNMARK_RESTORE:
+		if (!info.shift_bits)
+			*ret = copy_mark(info.nfmask, info.ctmask, packet->ct_mark,
+					 packet->ct_mark_known);
+		return NB_XT_MARKS;
+	}
 	return NB_XT_MARKS;
 }
 
-enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *info, size_t length,
-			       struct nb_xt_mark *ret)
+enum nb_xt_effect nb_xt_target(const struct nb_packet *packet, const char *name, uint32_t revision,
+			       const void *info, size_t length, struct nb_mark_change *ret)
 {
 	static const struct {
 		const char *name;
@@ -324,7 +375,7 @@ enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *
 	if (strcmp(name, "MARK") == 0)
 		return info ? set_mark(revision, info, length, ret) : NB_XT_MAY_DROP;
 	if (strcmp(name, "CONNMARK") == 0)
-		return info ? set_connmark(revision, info, length, ret) : NB_XT_MAY_DROP;
+		return info ? set_connmark(packet, revision, info, length, ret) : NB_XT_MAY_DROP;
 	if (strcmp(name, "CT") == 0) {
 		uint16_t flags = 0;
 

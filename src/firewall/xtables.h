@@ -12,16 +12,13 @@ enum nb_xt_effect {
 	NB_XT_DROPS,
 	NB_XT_MAY_DROP, /* hands it to somebody, or is not known */
 	NB_XT_UNTRACKS,
-	NB_XT_MARKS, /* *ret_mask, *ret_value; bits of *ret_unknown become anything */
-};
-
-struct nb_xt_mark {
-	uint32_t mask, value, unknown;
+	NB_XT_MARKS,		/* changes the packet's mark: *ret */
+	NB_XT_MARKS_CONNECTION, /* the connection's */
 };
 
 enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint32_t revision,
 			  const void *info, size_t length);
-enum nb_xt_effect nb_xt_target(const char *name, uint32_t revision, const void *info, size_t length,
-			       struct nb_xt_mark *ret);
+enum nb_xt_effect nb_xt_target(const struct nb_packet *packet, const char *name, uint32_t revision,
+			       const void *info, size_t length, struct nb_mark_change *ret);
 
 #endif

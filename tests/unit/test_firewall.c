@@ -606,9 +606,6 @@ START_TEST(marks)
 	const struct xt_mark_tginfo2 clear = { .mark = 0, .mask = MARK },
 				     other = { .mark = 1, .mask = 0xff },
 				     third = { .mark = 2, .mask = 0xff };
-	const struct xt_connmark_tginfo1 restore = { .mode = XT_CONNMARK_RESTORE,
-						     .nfmask = UINT32_MAX },
-					 save = { .mode = XT_CONNMARK_SAVE };
 
 	set_mark_to(rule_in(0), 5);
 	ck_assert_uint_eq(outcome(), ACCEPT);
@@ -658,13 +655,104 @@ START_TEST(marks)
 	add_target(rule_in(0), "MARK", 1, &other, sizeof(other));
 	outcome();
 	ck_assert_uint_eq(walk.packet.mark_known & MARK, 0);
+}
+END_TEST
+
+static void add_connmark(struct nftnl_rule *rule, uint32_t revision, uint8_t mode, uint32_t ctmark,
+			 uint32_t ctmask, uint32_t nfmask)
+{
+	struct xt_connmark_tginfo1 first = { ctmark, ctmask, nfmask, mode };
+	struct xt_connmark_tginfo2 second = { ctmark, ctmask, nfmask, .mode = mode };
+
+	add_target(rule, "CONNMARK", revision, revision == 1 ? (void *)&first : (void *)&second,
+		   revision == 1 ? sizeof(first) : sizeof(second));
+}
+
+/* What is known of the packet's mark when @value was saved and then restored. */
+static uint32_t restored(uint32_t revision, uint32_t value, uint32_t mask)
+{
 	setup();
-	add_target(rule_in(0), "CONNMARK", 1, &save, sizeof(save));
+	set_mark_to(rule_in(0), value);
+	add_connmark(rule_in(0), revision, XT_CONNMARK_SAVE, 0, UINT32_MAX, UINT32_MAX);
+	set_mark_to(rule_in(0), 0);
+	add_connmark(rule_in(0), revision, XT_CONNMARK_RESTORE, 0, mask, mask);
 	outcome();
-	ck_assert_uint_ne(walk.packet.mark_known & MARK, 0);
-	add_target(rule_in(0), "CONNMARK", 1, &restore, sizeof(restore));
-	outcome();
-	ck_assert_uint_eq(walk.packet.mark_known & MARK, 0);
+	ck_assert_uint_eq(walk.packet.mark_known, UINT32_MAX);
+	return walk.packet.mark;
+}
+
+START_TEST(marks_of_connections)
+{
+	const uint32_t five = 5;
+
+	for (uint32_t revision = 1; revision <= 2; revision++) {
+		ck_assert_uint_eq(restored(revision, 0x105, UINT32_MAX), 0x105);
+		ck_assert_uint_eq(restored(revision, 0x105, 0xff), 5);
+		/* nobody knows what the connection has */
+		setup();
+		add_connmark(rule_in(0), revision, XT_CONNMARK_RESTORE, 0, UINT32_MAX, UINT32_MAX);
+		outcome();
+		ck_assert_uint_eq(walk.packet.mark_known, 0);
+		ck_assert_ptr_eq(walk.remarked.rule, chains[0].rules[0]);
+		/* one that has none yet: ours is lost */
+		setup();
+		walk.packet.ct_mark_known = UINT32_MAX;
+		add_connmark(rule_in(0), revision, XT_CONNMARK_RESTORE, 0, UINT32_MAX, UINT32_MAX);
+		outcome();
+		ck_assert_uint_eq(walk.packet.mark & MARK, 0);
+		ck_assert_uint_ne(walk.packet.mark_known & MARK, 0);
+		/* bits beside ours */
+		setup();
+		add_connmark(rule_in(0), revision, XT_CONNMARK_SET, 0x5, 0xff, 0);
+		add_connmark(rule_in(0), revision, XT_CONNMARK_RESTORE, 0, 0xff, 0xff);
+		outcome();
+		ck_assert_uint_eq(walk.packet.mark & walk.packet.mark_known, MARK | 5);
+		ck_assert_ptr_null(walk.remarked.chain);
+		/* bits outside of the mask are flipped: those of ours, if the connection has them */
+		setup();
+		add_connmark(rule_in(0), revision, XT_CONNMARK_SET, MARK, UINT32_MAX, 0);
+		add_connmark(rule_in(0), revision, XT_CONNMARK_RESTORE, 0, UINT32_MAX, 0xff);
+		outcome();
+		ck_assert_uint_eq(walk.packet.mark_known & MARK, 0);
+		/* where there is no connection it does nothing */
+		setup();
+		walk.packet.ct_state_known = 0;
+		add_connmark(rule_in(0), revision, XT_CONNMARK_RESTORE, 0, UINT32_MAX, UINT32_MAX);
+		outcome();
+		ck_assert_uint_eq(walk.packet.mark & walk.packet.mark_known, MARK);
+	}
+	/* set by some, and asked for: by nf_tables, and by iptables */
+	for (int sure = 0; sure < 2; sure++) {
+		struct nftnl_rule *rule;
+		struct nftnl_expr *expr;
+
+		setup();
+		walk.packet.ct_mark_known = UINT32_MAX;
+		rule = sure ? rule_in(0) : rule_maybe(0);
+		expr = rule_add(rule, "immediate");
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
+		nftnl_expr_set(expr, NFTNL_EXPR_IMM_DATA, &five, sizeof(five));
+		expr = rule_add(rule, "ct");
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_KEY, NFT_CT_MARK);
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_SREG, NFT_REG_1);
+		rule = with_ct(NFT_CT_MARK);
+		rule_add_compare(rule, NFT_CMP_EQ, &five, sizeof(five));
+		rule_add_verdict(rule, NF_DROP, NULL);
+		ck_assert_uint_eq(outcome(), sure ? DROP : EITHER);
+	}
+	walk.packet.ct_mark = 5;
+	walk.packet.ct_mark_known = UINT32_MAX;
+	for (uint8_t inverted = 0; inverted < 2; inverted++) {
+		struct xt_connmark_mtinfo1 match = { 5, 0xff, inverted };
+
+		ck_assert_int_eq(nb_xt_match(&walk.packet, "connmark", 1, &match, sizeof(match)),
+				 inverted ? NB_NO : NB_YES);
+	}
+	walk.packet.ct_state_known = 0;
+	ck_assert_int_eq(nb_xt_match(&walk.packet, "connmark", 1,
+				     &(struct xt_connmark_mtinfo1){ 0 },
+				     sizeof(struct xt_connmark_mtinfo1)),
+			 NB_MAYBE);
 }
 END_TEST
 
@@ -721,14 +809,15 @@ START_TEST(targets)
 		{ "NFQUEUE", NB_XT_MAY_DROP }, { "SYNPROXY", NB_XT_MAY_DROP },
 		{ "NEWONE", NB_XT_MAY_DROP },  { NULL, NB_XT_MAY_DROP },
 	};
-	struct nb_xt_mark mark;
+	struct nb_mark_change mark;
 
 	for (size_t i = 0; i < COUNT(rows); i++)
-		ck_assert_msg(nb_xt_target(rows[i].name, 0, "", 1, &mark) == rows[i].effect,
+		ck_assert_msg(nb_xt_target(&walk.packet, rows[i].name, 0, "", 1, &mark) ==
+				      rows[i].effect,
 			      "row %zu", i);
-	ck_assert_int_eq(nb_xt_target("CT", 0, NULL, 0, &mark), NB_XT_MAY_DROP);
-	ck_assert_int_eq(nb_xt_target("MARK", 2, NULL, 0, &mark), NB_XT_MAY_DROP);
-	ck_assert_int_eq(nb_xt_target("CONNMARK", 7, "", 1, &mark), NB_XT_MARKS);
+	ck_assert_int_eq(nb_xt_target(&walk.packet, "CT", 0, NULL, 0, &mark), NB_XT_MAY_DROP);
+	ck_assert_int_eq(nb_xt_target(&walk.packet, "MARK", 2, NULL, 0, &mark), NB_XT_MAY_DROP);
+	ck_assert_int_eq(nb_xt_target(&walk.packet, "CONNMARK", 7, "", 1, &mark), NB_XT_MARKS);
 	ck_assert_uint_eq(mark.unknown, UINT32_MAX);
 }
 END_TEST
@@ -939,6 +1028,7 @@ int main(void)
 	unit_add_between(suite, "types_of_addresses", types_of_addresses, setup, teardown);
 	unit_add_between(suite, "byte_orders", byte_orders, setup, teardown);
 	unit_add_between(suite, "marks", marks, setup, teardown);
+	unit_add_between(suite, "marks_of_connections", marks_of_connections, setup, teardown);
 	unit_add_between(suite, "ways_with_marks", ways_with_marks, setup, teardown);
 	unit_add_between(suite, "tracking", tracking, setup, teardown);
 	unit_add_between(suite, "targets", targets, setup, teardown);

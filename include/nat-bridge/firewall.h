@@ -28,6 +28,7 @@ enum nb_obstacle_kind {
 	NB_OBSTACLE_DROPS,
 	NB_OBSTACLE_MAY_DROP,	  /* some of these packets, or nobody knows */
 	NB_OBSTACLE_UNTRACKS,	  /* hides them from connection tracking */
+	NB_OBSTACLE_DIVERTS,	  /* translates or rewrites them, so that they go elsewhere */
 	NB_OBSTACLE_REMARKS,	  /* takes our mark away before a chain that needs it */
 	NB_OBSTACLE_REVERSE_PATH, /* a reverse path filter refuses the bridge's own addresses */
 	NB_OBSTACLE_CLASHES,	  /* a rule uses the bit of the mark; it drops nothing */
@@ -49,6 +50,8 @@ struct nb_obstacle {
 	char cure[NB_OBSTACLE_CURE]; /* a command, or what to do */
 	char program[64];	     /* who most likely made that chain; "" = nobody can tell */
 	uint32_t mark;		     /* of a clash: the bits */
+	/* of a diversion: where to; address 0: one of the host, both 0: not known */
+	struct nb_target diverted_to;
 };
 
 struct nb_obstacle_list {
@@ -58,7 +61,7 @@ struct nb_obstacle_list {
 
 /*
  * Find what stands in the way of these packets where no opener of ours can help: rules that drop
- * them or their answers, hide them from connection tracking, take our mark away or use its bit; a
+ * them or their answers, send them elsewhere, hide them from connection tracking, take our mark away or use its bit; a
  * reverse path filter. What one command mends is named once. What cannot be read is left out.
  * Appends to @ret, which is to be zeroed; free with nb_obstacle_list_clear(). 0 or -ENOMEM.
  */

@@ -38,6 +38,8 @@ static const char *code_of(const struct nb_obstacle *obstacle)
 	switch (obstacle->kind) {
 	case NB_OBSTACLE_UNTRACKS:
 		return "untracked";
+	case NB_OBSTACLE_DIVERTS:
+		return "hijacked";
 	case NB_OBSTACLE_REMARKS:
 	case NB_OBSTACLE_CLASHES:
 		return "mark";

@@ -136,6 +136,24 @@ struct nb_cause *nb_judge_eliminate(struct nb_diagnosis *diagnosis, const struct
 	return cause;
 }
 
+bool nb_judge_is_said(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		      const struct nb_obstacle *obstacle)
+{
+	for (size_t i = 0; i < diagnosis->causes.count; i++) {
+		struct nb_cause *cause = &diagnosis->causes.items[i];
+
+		if (!strstr(cause->what, obstacle->where) ||
+		    (cause->bridge[0] && strcmp(cause->bridge, one->bridge) != 0))
+			continue;
+		cause->proven = true;
+		cause->claim = NB_CLAIMS_TO_STOP;
+		nb_obstacle_what(obstacle, cause->what, sizeof(cause->what));
+		nb_judge_add_evidence(cause, one);
+		return true;
+	}
+	return false;
+}
+
 bool nb_judge_is_ours(const struct nb_trace_rule *rule)
 {
 	return rule->family == NFPROTO_INET && strcmp(rule->table, NB_TABLE_NAME) == 0;

@@ -12,6 +12,9 @@ struct nb_cause *nb_judge_find(struct nb_diagnosis *diagnosis, const struct nb_c
 			       const char *code);
 /* What was read is what the probe met. False: nothing of @code was read. */
 bool nb_judge_prove(struct nb_diagnosis *diagnosis, const struct nb_case *one, const char *code);
+/* Did the ruleset's reader say the same of that place? Then that is it, in the words of @obstacle. */
+bool nb_judge_is_said(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		      const struct nb_obstacle *obstacle);
 /* The first of @codes, ended by NULL, of which that is true. */
 bool nb_judge_prove_any(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			const char *const *codes);

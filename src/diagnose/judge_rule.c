@@ -32,25 +32,6 @@ static void blame_ourselves(struct nb_diagnosis *diagnosis, const struct nb_case
 	cause->proven = cause->ours = true;
 }
 
-/* Did the ruleset's reader say the same? */
-static bool is_said(struct nb_diagnosis *diagnosis, const struct nb_case *one,
-		    const struct nb_obstacle *obstacle)
-{
-	for (size_t i = 0; i < diagnosis->causes.count; i++) {
-		struct nb_cause *cause = &diagnosis->causes.items[i];
-
-		if (!strstr(cause->what, obstacle->where) ||
-		    (cause->bridge[0] && strcmp(cause->bridge, one->bridge) != 0))
-			continue;
-		cause->proven = true;
-		cause->claim = NB_CLAIMS_TO_STOP;
-		nb_obstacle_what(obstacle, cause->what, sizeof(cause->what));
-		nb_judge_add_evidence(cause, one);
-		return true;
-	}
-	return false;
-}
-
 /* Was it dropped in input, where an opener of ours may stand? */
 static bool enters(const struct nb_case *one)
 {
@@ -110,7 +91,7 @@ void nb_judge_rule(struct nb_diagnosis *diagnosis, struct nb_case *one)
 		snprintf(obstacle.where, sizeof(obstacle.where), "rule %llu of chain %s %s",
 			 (unsigned long long)drop->handle, drop->table, drop->chain);
 	memcpy(one->rule, obstacle.rule, sizeof(one->rule));
-	if (is_said(diagnosis, one, &obstacle))
+	if (nb_judge_is_said(diagnosis, one, &obstacle))
 		return;
 	cause = nb_blame_obstacle(diagnosis, one, &obstacle);
 	if (!cause)

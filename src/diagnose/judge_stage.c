@@ -68,14 +68,13 @@ void nb_judge_translation(struct nb_diagnosis *diagnosis, const struct nb_case *
 {
 	const struct nb_trace_rule *rule = &one->flow.translated;
 	const struct nb_flow_path path = nb_case_path(one);
-	struct in_addr in = { .s_addr = htonl(one->flow.address) };
 	struct nb_obstacle obstacle = { .family = rule->family, .handle = rule->handle };
-	char address[INET_ADDRSTRLEN], what[NB_CAUSE_TEXT];
+	char what[NB_CAUSE_TEXT];
 	struct nb_error ignored;
 	struct nb_cause *cause;
 
 	if (!rule->family || nb_judge_is_ours(rule)) {
-		static const char *const codes[] = { "untracked", "not-applied", NULL };
+		static const char *const codes[] = { "hijacked", "untracked", "not-applied", NULL };
 
 		(void)nb_judge_prove_any(diagnosis, one, codes);
 		return;
@@ -85,9 +84,12 @@ void nb_judge_translation(struct nb_diagnosis *diagnosis, const struct nb_case *
 	if (nb_firewall_explain(diagnosis->nl, diagnosis->mark, &path, &obstacle, &ignored) < 0)
 		snprintf(obstacle.where, sizeof(obstacle.where), "chain %s %s", rule->table,
 			 rule->chain);
-	snprintf(what, sizeof(what), "packets from %s to %u/%s are sent to %s:%u by %s",
-		 one->bridge, one->mapping->port, nb_protocol_name(one->mapping->protocol),
-		 inet_ntop(AF_INET, &in, address, sizeof(address)), one->flow.port, obstacle.where);
+	obstacle.kind = NB_OBSTACLE_DIVERTS;
+	obstacle.path = path;
+	obstacle.diverted_to = (struct nb_target){ one->flow.address, one->flow.port };
+	if (nb_judge_is_said(diagnosis, one, &obstacle))
+		return;
+	nb_obstacle_what(&obstacle, what, sizeof(what));
 	cause = nb_judge_eliminate(diagnosis, one, "hijacked", what, "");
 	if (!cause)
 		return;

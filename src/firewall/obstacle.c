@@ -30,7 +30,7 @@
 #include "sets.h"
 #include "tell.h"
 
-#define TRANSLATES_AT  (NF_IP_PRI_NAT_DST - 10) /* chain `translate` */
+#define TRANSLATES_AT  (NF_IP_PRI_NAT_DST - 10) /* chain `translate`, among those of type nat */
 #define STAMPS_AT      (NF_IP_PRI_NAT_DST + 1)	/* chain `spoofed`, which sets our mark */
 #define ADMITS_LATE_AT (NF_IP_PRI_FILTER - 1)	/* chain `admit-late` */
 #define BRIDGE_NF      "/proc/sys/net/bridge/bridge-nf-call-iptables"
@@ -210,7 +210,10 @@ static enum nb_leg find_leg(const struct search *search, const struct nb_chain *
 		/* those behind ours do not see what is translated */
 		if (strcmp(chain->type, "nat") == 0 && chain->priority >= TRANSLATES_AT)
 			return NB_LEG_NONE;
-		return chain->priority < TRANSLATES_AT ? NB_LEG_ARRIVES : NB_LEG_TRANSLATED;
+		if (strcmp(chain->type, "nat") == 0)
+			return NB_LEG_ARRIVES;
+		/* the kernel calls all of those at one priority */
+		return chain->priority < NF_IP_PRI_NAT_DST ? NB_LEG_ARRIVES : NB_LEG_TRANSLATED;
 	case NF_INET_LOCAL_IN:
 		if (chain->family == NFPROTO_BRIDGE)
 			return search->bridge_nf ? NB_LEG_TRANSLATED : NB_LEG_ARRIVES;
@@ -285,6 +288,30 @@ static void make_answer(struct nb_packet *packet, const struct nb_flow_path *pat
 	packet->ct_status = packet->ct_status_known = IPS_DST_NAT | IPS_SEEN_REPLY | IPS_CONFIRMED;
 }
 
+static uint8_t type_of(void *data, uint32_t address)
+{
+	struct nb_error ignored;
+	struct nb_route route;
+
+	if (nb_route_lookup(data, address, &route, &ignored) < 0)
+		return 0;
+	return route.local ? RTN_LOCAL : RTN_UNICAST;
+}
+
+/* What has to stay as it is, from that chain on. */
+static unsigned int fixed_fields(const struct nb_flow_path *path, enum nb_leg leg,
+				 const struct nb_chain *chain)
+{
+	bool tracked = leg == NB_LEG_LEAVES ||
+		       (leg == NB_LEG_ANSWERS && chain->priority > NF_IP_PRI_CONNTRACK);
+
+	if (!tracked)
+		return NB_FIELD_ALL;
+	/* the translation will write the source, whatever is there; chain `answers` asks for UDP's */
+	return NB_FIELD_DESTINATION | NB_FIELD_DESTINATION_PORT |
+	       (path->protocol == IPPROTO_TCP ? 0 : NB_FIELD_SOURCE_PORT);
+}
+
 static void make_packet(struct nb_packet *packet, const struct search *search,
 			const struct nb_flow_path *path, enum nb_leg leg,
 			const struct nb_chain *chain)
@@ -305,6 +332,26 @@ static void make_packet(struct nb_packet *packet, const struct search *search,
 	nb_packet_set_marks(packet, &marks);
 }
 
+/* One chain of the way; the marks are what they were behind the chain before. */
+static void walk_chain(struct nb_walk *walk, struct search *search, const struct nb_flow_path *path,
+		       enum nb_leg leg, const struct nb_chain *chain)
+{
+	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
+
+	walk->chains = &search->chains;
+	walk->look_up = nb_set_look_up;
+	walk->data = &sets;
+	walk->diversion.truth = NB_NO;
+	walk->course = (struct nb_course){
+		.target = path->target,
+		.fixed = fixed_fields(path, leg, chain),
+		.type_of = type_of,
+		.data = search->nl,
+	};
+	make_packet(&walk->packet, search, path, leg, chain);
+	nb_walk_chain(walk, chain, chain->count);
+}
+
 /* --- Telling --- */
 
 /* One command may mend it for many mappings; it is told once. */
@@ -317,7 +364,7 @@ static bool is_told(const struct search *search, const char *cure)
 }
 
 static void tell(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
-		 enum nb_obstacle_kind kind, const struct nb_place *place,
+		 enum nb_obstacle_kind kind, const struct nb_walk *walk,
 		 const struct nb_chain *base)
 {
 	struct nb_obstacle obstacle = {
@@ -326,7 +373,13 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 		.answers = leg >= NB_LEG_ANSWERS,
 		.owned = base->owned,
 	};
+	const struct nb_place *place = kind == NB_OBSTACLE_UNTRACKS  ? &walk->untracked
+				       : kind == NB_OBSTACLE_REMARKS ? &walk->remarked
+				       : kind == NB_OBSTACLE_DIVERTS ? &walk->diverted
+								     : &walk->drop;
 
+	if (kind == NB_OBSTACLE_DIVERTS)
+		obstacle.diverted_to = walk->diversion.to;
 	nb_obstacle_cure(path, leg, base, search->mark, obstacle.cure, sizeof(obstacle.cure));
 	if (search->found->count == MOST_OBSTACLES || is_told(search, obstacle.cure))
 		return;
@@ -376,12 +429,11 @@ struct stretch {
 	bool failed;			/* none does, and it was told */
 };
 
-static void fail(struct stretch *stretch, enum nb_obstacle_kind kind, const struct nb_place *place,
-		 const struct nb_chain *base)
+static void fail(struct stretch *stretch, enum nb_obstacle_kind kind, const struct nb_chain *base)
 {
 	stretch->may_fail = stretch->failed = true;
 	if (stretch->path->port)
-		tell(stretch->search, stretch->path, stretch->leg, kind, place, base);
+		tell(stretch->search, stretch->path, stretch->leg, kind, &stretch->walk, base);
 }
 
 static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
@@ -394,8 +446,7 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 		     (before.mark & before.mark_known & ours) == ours;
 	bool opened = opens && !chain->owned && !chain->legacy;
 
-	make_packet(&walk->packet, stretch->search, stretch->path, stretch->leg, chain);
-	nb_walk_chain(walk, chain, chain->count);
+	walk_chain(walk, stretch->search, stretch->path, stretch->leg, chain);
 	if (opened && walk->outcomes & NB_OUTCOME_DROP) {
 		nb_packet_set_marks(&walk->packet, &before);
 		walk->remarked.chain = stretch->remarks ? walk->remarked.chain : NULL;
@@ -406,43 +457,42 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 	/* it has an effect only before connection tracking */
 	if (chain->priority >= NF_IP_PRI_CONNTRACK)
 		walk->is_untracked = NB_NO;
-	stretch->may_fail |= walk->is_untracked != NB_NO || walk->outcomes & NB_OUTCOME_DROP;
+	stretch->may_fail |= walk->is_untracked != NB_NO || walk->diversion.truth != NB_NO ||
+			     walk->outcomes & NB_OUTCOME_DROP;
+	/* it comes before whatever else the chain does to all of them */
+	if (walk->diversion.truth == NB_YES) {
+		fail(stretch, NB_OBSTACLE_DIVERTS, chain);
+		return;
+	}
 	if (opens && walk->outcomes & NB_OUTCOME_DROP) {
 		/* an opener would stand here if it could; behind it others are looked at, too */
 		fail(stretch,
 		     walk->outcomes == NB_OUTCOME_DROP ? NB_OBSTACLE_DROPS : NB_OBSTACLE_MAY_DROP,
-		     &walk->drop, chain);
+		     chain);
 		stretch->failed = false;
 		return;
 	}
 	if (walk->is_untracked == NB_YES)
-		fail(stretch, NB_OBSTACLE_UNTRACKS, &walk->untracked, chain);
+		fail(stretch, NB_OBSTACLE_UNTRACKS, chain);
 	else if (walk->outcomes == NB_OUTCOME_DROP && stretch->remarks && stretch->remarks != chain)
-		fail(stretch, NB_OBSTACLE_REMARKS, &walk->remarked, stretch->remarks);
+		fail(stretch, NB_OBSTACLE_REMARKS, stretch->remarks);
 	else if (walk->outcomes == NB_OUTCOME_DROP)
-		fail(stretch, NB_OBSTACLE_DROPS, &walk->drop, chain);
+		fail(stretch, NB_OBSTACLE_DROPS, chain);
 }
 
 /* What is found first is told, for behind that nothing comes. */
 static bool walk_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
 		     struct nb_marks *carried)
 {
-	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	struct stretch stretch = {
 		.search = search,
 		.path = path,
 		.leg = leg,
-		.walk = {
-			.chains = &search->chains,
-			.look_up = nb_set_look_up,
-			.data = &sets,
-			.guarded = leg == NB_LEG_ENTERS ? search->mark : 0,
-		},
+		.walk.guarded = leg == NB_LEG_ENTERS ? search->mark : 0,
 	};
 	bool marked = false;
 
 	nb_packet_set_marks(&stretch.walk.packet, carried);
-
 	for (size_t i = 0; i < search->sorted_count && !stretch.failed; i++) {
 		const struct nb_chain *chain = search->sorted[nth_chain(search, leg, i)];
 
@@ -474,23 +524,20 @@ static bool is_port(const char *bridge, const char *device)
 static bool walk_port(struct search *search, const struct nb_flow_path *path,
 		      const struct nb_chain *chain, const char *port, struct nb_marks *carried)
 {
-	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
-	struct nb_walk walk = {
-		.chains = &search->chains,
-		.look_up = nb_set_look_up,
-		.data = &sets,
-		.packet = { .mark_known = UINT32_MAX },
-	};
+	struct nb_walk walk = { .packet.mark_known = UINT32_MAX };
 	struct nb_flow_path there = *path;
 
 	memcpy(there.bridge, port, sizeof(there.bridge));
 	there.index = 0;
-	make_packet(&walk.packet, search, &there, NB_LEG_ARRIVES, chain);
-	nb_walk_chain(&walk, chain, chain->count);
+	walk_chain(&walk, search, &there, NB_LEG_ARRIVES, chain);
 	/* those of other ports may have another */
 	carried->mark_known &= walk.packet.mark_known & ~walk.packet.mark;
-	if (walk.outcomes == NB_OUTCOME_DROP && path->port)
-		tell(search, &there, NB_LEG_ARRIVES, NB_OBSTACLE_DROPS, &walk.drop, chain);
+	if (!path->port)
+		return walk.outcomes & NB_OUTCOME_DROP || walk.diversion.truth != NB_NO;
+	if (walk.diversion.truth == NB_YES)
+		tell(search, &there, NB_LEG_ARRIVES, NB_OBSTACLE_DIVERTS, &walk, chain);
+	else if (walk.outcomes == NB_OUTCOME_DROP)
+		tell(search, &there, NB_LEG_ARRIVES, NB_OBSTACLE_DROPS, &walk, chain);
 	return walk.outcomes & NB_OUTCOME_DROP;
 }
 
@@ -734,9 +781,11 @@ static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_c
 	enum nb_truth untracked = chain->priority < NF_IP_PRI_CONNTRACK ? walk->is_untracked
 									: NB_NO;
 
-	if (untracked == NB_YES || walk->outcomes == NB_OUTCOME_DROP)
+	if (untracked == NB_YES || walk->diversion.truth == NB_YES ||
+	    walk->outcomes == NB_OUTCOME_DROP)
 		return NB_PASSES_NOT;
-	if (untracked == NB_MAYBE || walk->outcomes & NB_OUTCOME_DROP)
+	if (untracked == NB_MAYBE || walk->diversion.truth == NB_MAYBE ||
+	    walk->outcomes & NB_OUTCOME_DROP)
 		return NB_PASSES_PERHAPS;
 	return NB_PASSES;
 }
@@ -745,17 +794,12 @@ static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_c
 static void survey_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
 		       struct nb_marks *carried, enum nb_passage *passages)
 {
-	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
 	bool marked = false;
 
 	for (size_t n = 0; n < search->sorted_count; n++) {
 		size_t i = nth_chain(search, leg, n);
 		const struct nb_chain *chain = search->sorted[i];
-		struct nb_walk walk = {
-			.chains = &search->chains,
-			.look_up = nb_set_look_up,
-			.data = &sets,
-		};
+		struct nb_walk walk = { 0 };
 		enum nb_passage passage;
 
 		if (find_leg(search, chain, path) != leg)
@@ -765,8 +809,7 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 			nb_packet_write_mark(&walk.packet, search->mark, search->mark);
 			marked = true;
 		}
-		make_packet(&walk.packet, search, path, leg, chain);
-		nb_walk_chain(&walk, chain, chain->count);
+		walk_chain(&walk, search, path, leg, chain);
 		*carried = nb_packet_marks(&walk.packet);
 		passage = judge_chain(&walk, chain);
 		if (passage > passages[i])

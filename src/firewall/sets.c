@@ -38,11 +38,17 @@ static uint32_t key_length(struct nb_netlink *nl, const struct nb_chain *chain, 
 		       : length;
 }
 
-static void read_verdict(struct nlattr *nest, struct nb_member *member)
+/* What a map gives: a verdict, or a value. */
+static void read_data(struct nlattr *nest, struct nb_member *member)
 {
 	struct nlattr *verdict, *attr;
 
 	mnl_attr_for_each_nested(verdict, nest) {
+		if (mnl_attr_get_type(verdict) == NFTA_DATA_VALUE &&
+		    mnl_attr_get_payload_len(verdict) <= sizeof(member->data)) {
+			member->data_length = mnl_attr_get_payload_len(verdict);
+			memcpy(member->data, mnl_attr_get_payload(verdict), member->data_length);
+		}
 		if (mnl_attr_get_type(verdict) != NFTA_DATA_VERDICT)
 			continue;
 		mnl_attr_for_each_nested(attr, verdict) {
@@ -96,7 +102,7 @@ static void read_element(struct nlattr *nest, struct element *element)
 			}
 			break;
 		case NFTA_SET_ELEM_DATA:
-			read_verdict(attr, member);
+			read_data(attr, member);
 			break;
 		case NFTA_SET_ELEM_EXPR:
 			if (member->truth == NB_YES && may_break(attr))

@@ -168,6 +168,7 @@ char *nb_obstacle_what(const struct nb_obstacle *obstacle, char *buffer, size_t 
 		[NB_OBSTACLE_DROPS] = "are dropped by",
 		[NB_OBSTACLE_MAY_DROP] = "may be dropped by",
 		[NB_OBSTACLE_UNTRACKS] = "are not tracked, and so not translated, because of",
+		[NB_OBSTACLE_DIVERTS] = "are rewritten by",
 		[NB_OBSTACLE_REMARKS] = "lose their mark, and are dropped behind that, by",
 	};
 	const struct nb_flow_path *path = &obstacle->path;
@@ -182,6 +183,14 @@ char *nb_obstacle_what(const struct nb_obstacle *obstacle, char *buffer, size_t 
 		snprintf(buffer, size,
 			 "bit 0x%x of the packet mark, which is nat-bridge's, is used by %s, too",
 			 obstacle->mark, obstacle->where);
+	else if (obstacle->kind == NB_OBSTACLE_DIVERTS && obstacle->diverted_to.address)
+		snprintf(buffer, size, "packets from %s to %u/%s are sent to %s by %s",
+			 path->bridge, path->port, nb_protocol_name(path->protocol),
+			 nb_target_format(&obstacle->diverted_to, target), obstacle->where);
+	else if (obstacle->kind == NB_OBSTACLE_DIVERTS && obstacle->diverted_to.port)
+		snprintf(buffer, size, "packets from %s to %u/%s are sent to port %u by %s",
+			 path->bridge, path->port, nb_protocol_name(path->protocol),
+			 obstacle->diverted_to.port, obstacle->where);
 	else if (obstacle->answers)
 		snprintf(buffer, size, "answers from %s to %s %s %s",
 			 nb_target_format(&path->target, target), path->bridge,

@@ -37,6 +37,9 @@ struct writer {
 	size_t length;
 	uint32_t mask; /* in network byte order for an address */
 	bool masked;
+	/* what was put into a register, to be written somewhere */
+	const void *value;
+	uint32_t value_length;
 };
 
 static __attribute__((format(printf, 2, 3))) void put(struct writer *writer, const char *format,
@@ -58,6 +61,7 @@ static void load(struct writer *writer, const char *field, enum kind kind)
 	writer->field = field;
 	writer->kind = kind;
 	writer->masked = false;
+	writer->value = NULL;
 }
 
 static uint32_t get(const struct nftnl_expr *expr, uint16_t attribute)
@@ -95,6 +99,8 @@ static void write_meta(struct writer *writer, const struct nftnl_expr *expr)
 			load(writer, keys[i].field, keys[i].kind);
 }
 
+static void write_value(struct writer *writer, const void *data, size_t length);
+
 static void write_payload(struct writer *writer, const struct nftnl_expr *expr)
 {
 	static const struct {
@@ -109,11 +115,20 @@ static void write_payload(struct writer *writer, const struct nftnl_expr *expr)
 		{ NFT_PAYLOAD_TRANSPORT_HEADER, 2, "th dport", KIND_PORT },
 	};
 
+	const void *value = writer->value;
+
 	load(writer, "[payload]", KIND_HEX);
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
 		if (places[i].base == get(expr, NFTNL_EXPR_PAYLOAD_BASE) &&
 		    places[i].offset == get(expr, NFTNL_EXPR_PAYLOAD_OFFSET))
 			load(writer, places[i].field, places[i].kind);
+	if (!nftnl_expr_is_set(expr, NFTNL_EXPR_PAYLOAD_SREG))
+		return;
+	put(writer, "%s set ", writer->field);
+	if (value)
+		write_value(writer, value, writer->value_length);
+	put(writer, value ? " " : "... ");
+	load(writer, NULL, KIND_NONE);
 }
 
 static void write_ct(struct writer *writer, const struct nftnl_expr *expr)
@@ -297,8 +312,10 @@ static void write_verdict(struct writer *writer, const struct nftnl_expr *expr)
 	const char *chain = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
 	char line[64];
 
-	if (!nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_VERDICT))
+	if (!nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_VERDICT)) {
+		writer->value = nftnl_expr_get(expr, NFTNL_EXPR_IMM_DATA, &writer->value_length);
 		return;
+	}
 	for (size_t i = 0; i < sizeof(verdicts) / sizeof(verdicts[0]); i++)
 		if (verdicts[i].verdict == (int)get(expr, NFTNL_EXPR_IMM_VERDICT))
 			put(writer, "%s", verdicts[i].word);

@@ -19,6 +19,7 @@
 #include <string.h>
 #include <libnftnl/expr.h>
 
+#include "divert.h"
 #include "walk.h"
 #include "xtables.h"
 
@@ -121,6 +122,7 @@ struct step {
 	char target[128]; /* of a jump or a goto */
 	bool may_drop;	  /* ends either way */
 	bool untracks;
+	struct nb_diversion diversion;
 	bool marks, marks_connection;
 	struct nb_mark_change mark, ct_mark;
 };
@@ -139,6 +141,12 @@ static void end(struct step *step, int verdict)
 {
 	step->ends = true;
 	step->verdict = verdict;
+}
+
+static void divert(struct step *step, struct nb_diversion diversion)
+{
+	if (diversion.truth > step->diversion.truth)
+		step->diversion = diversion;
 }
 
 /* --- What fills a register --- */
@@ -229,6 +237,21 @@ static void run_meta(struct step *step, const struct nftnl_expr *expr)
 	}
 }
 
+static void write_payload(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t length = get(expr, NFTNL_EXPR_PAYLOAD_LEN);
+	int offset = nb_register_offset(get(expr, NFTNL_EXPR_PAYLOAD_SREG), length);
+
+	if (offset < 0)
+		return;
+	/* rules that come behind it go on with what was there: all is said, or little is known */
+	divert(step, nb_divert_written(&step->walk->course, &step->walk->packet,
+				       get(expr, NFTNL_EXPR_PAYLOAD_BASE),
+				       get(expr, NFTNL_EXPR_PAYLOAD_OFFSET),
+				       &step->registers.value[offset],
+				       &step->registers.known[offset], length));
+}
+
 static void run_payload(struct step *step, const struct nftnl_expr *expr)
 {
 	const struct nb_packet *packet = &step->walk->packet;
@@ -237,9 +260,10 @@ static void run_payload(struct step *step, const struct nftnl_expr *expr)
 	uint32_t length = get(expr, NFTNL_EXPR_PAYLOAD_LEN);
 	uint16_t type = htons(ETH_P_IP);
 
-	/* what somebody writes into a packet of a mapping is beyond this */
-	if (nftnl_expr_is_set(expr, NFTNL_EXPR_PAYLOAD_SREG))
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_PAYLOAD_SREG)) {
+		write_payload(step, expr);
 		return;
+	}
 	if (base == NFT_PAYLOAD_NETWORK_HEADER && length <= NB_HEADER_SIZE &&
 	    offset <= NB_HEADER_SIZE - length)
 		nb_registers_store(&step->registers, to, &packet->header[offset],
@@ -479,6 +503,8 @@ static void run_lookup(struct step *step, const struct nftnl_expr *expr)
 	}
 	if (is_map) {
 		nb_registers_forget(&step->registers, to, NFT_REG_SIZE);
+		if (member.truth == NB_YES && member.data_length)
+			store(step, to, member.data, member.data_length);
 		narrow(step, member.truth);
 		return;
 	}
@@ -497,6 +523,60 @@ static void run_match(struct step *step, const struct nftnl_expr *expr)
 				 get(expr, NFTNL_EXPR_MT_REV), info, length));
 }
 
+/* What a register of a translation holds; the one of its end may be missing. False: not known. */
+static bool read_bounds(const struct step *step, const struct nftnl_expr *expr, uint16_t first,
+			uint16_t last, uint32_t length, void *ret_first, void *ret_last)
+{
+	const uint8_t *low, *high;
+
+	if (!nftnl_expr_is_set(expr, first))
+		return true;
+	low = nb_registers_get(&step->registers, get(expr, first), length);
+	high = low;
+	if (nftnl_expr_is_set(expr, last))
+		high = nb_registers_get(&step->registers, get(expr, last), length);
+	if (!low || !high)
+		return false;
+	memcpy(ret_first, low, length);
+	memcpy(ret_last, high, length);
+	return true;
+}
+
+static void run_nat(struct step *step, const struct nftnl_expr *expr)
+{
+	uint32_t first = 0, last = 0;
+	uint16_t first_port = 0, last_port = 0;
+	bool known;
+
+	end(step, NF_ACCEPT);
+	if (get(expr, NFTNL_EXPR_NAT_TYPE) != NFT_NAT_DNAT)
+		return;
+	known = read_bounds(step, expr, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFTNL_EXPR_NAT_REG_ADDR_MAX,
+			    sizeof(first), &first, &last);
+	known &= read_bounds(step, expr, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFTNL_EXPR_NAT_REG_PROTO_MAX,
+			     sizeof(first_port), &first_port, &last_port);
+	if (known)
+		divert(step, nb_divert_translated(&step->walk->course, &step->walk->packet,
+						  &(struct nb_nat_range){
+							  .first_address = ntohl(first),
+							  .last_address = ntohl(last),
+							  .first_port = ntohs(first_port),
+							  .last_port = ntohs(last_port),
+						  }));
+	else
+		divert(step, (struct nb_diversion){ .truth = NB_MAYBE });
+}
+
+static void run_redir(struct step *step, const struct nftnl_expr *expr)
+{
+	uint16_t first = 0, last = 0;
+
+	end(step, NF_ACCEPT);
+	(void)read_bounds(step, expr, NFTNL_EXPR_REDIR_REG_PROTO_MIN,
+			  NFTNL_EXPR_REDIR_REG_PROTO_MAX, sizeof(first), &first, &last);
+	divert(step, nb_divert_redirected(&step->walk->course, &step->walk->packet, ntohs(first)));
+}
+
 static void may_drop(struct step *step)
 {
 	step->may_drop = step->may_fall = true;
@@ -507,10 +587,10 @@ static void run_target(struct step *step, const struct nftnl_expr *expr)
 {
 	uint32_t length = 0;
 	const void *info = nftnl_expr_get(expr, NFTNL_EXPR_TG_INFO, &length);
-	struct nb_mark_change mark = { 0 };
+	struct nb_xt_change change = { 0 };
 
 	switch (nb_xt_target(&step->walk->packet, nftnl_expr_get_str(expr, NFTNL_EXPR_TG_NAME),
-			     get(expr, NFTNL_EXPR_TG_REV), info, length, &mark)) {
+			     get(expr, NFTNL_EXPR_TG_REV), info, length, &change)) {
 	case NB_XT_CONTINUES:
 		return;
 	case NB_XT_ACCEPTS:
@@ -524,11 +604,20 @@ static void run_target(struct step *step, const struct nftnl_expr *expr)
 		return;
 	case NB_XT_MARKS:
 		step->marks = true;
-		step->mark = mark;
+		step->mark = change.mark;
 		return;
 	case NB_XT_MARKS_CONNECTION:
 		step->marks_connection = true;
-		step->ct_mark = mark;
+		step->ct_mark = change.mark;
+		return;
+	case NB_XT_TRANSLATES:
+		divert(step, nb_divert_translated(&step->walk->course, &step->walk->packet,
+						  &change.range));
+		end(step, NF_ACCEPT);
+		return;
+	case NB_XT_MAY_TRANSLATE:
+		divert(step, (struct nb_diversion){ .truth = NB_MAYBE });
+		end(step, NF_ACCEPT);
 		return;
 	default:
 		may_drop(step);
@@ -569,6 +658,8 @@ static int run_expression(struct nftnl_expr *expr, void *data)
 		{ "cmp", run_cmp },
 		{ "range", run_range },
 		{ "lookup", run_lookup },
+		{ "nat", run_nat },
+		{ "redir", run_redir },
 		{ "match", run_match },
 		{ "target", run_target },
 		{ "objref", run_object },
@@ -580,7 +671,7 @@ static int run_expression(struct nftnl_expr *expr, void *data)
 						"hash",	     "limit",  "numgen", "osf",
 						"quota",     "rt",     "socket", "tunnel",
 						"xfrm" };
-	static const char *const accepting[] = { "masq", "nat", "redir" };
+	static const char *const accepting[] = { "masq" };
 	static const char *const dropping[] = { "fwd", "reject" };
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME);
 	struct step *step = data;
@@ -777,6 +868,11 @@ static void take_effects(struct way *way, const struct step *step, const struct 
 	if (step->untracks && truth > way->walk->is_untracked) {
 		way->walk->is_untracked = truth;
 		way->walk->untracked = place;
+	}
+	if (nb_truth_and(step->diversion.truth, truth) > way->walk->diversion.truth) {
+		way->walk->diversion = step->diversion;
+		way->walk->diversion.truth = nb_truth_and(step->diversion.truth, truth);
+		way->walk->diverted = place;
 	}
 	if (step->marks)
 		write_mark(way->walk, &step->mark, sure, place);

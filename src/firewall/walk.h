@@ -9,6 +9,7 @@
 #include <libnftnl/chain.h>
 #include <libnftnl/rule.h>
 
+#include "divert.h"
 #include "packet.h"
 
 /* A chain of somebody's, a base chain or one that is jumped to. */
@@ -58,11 +59,13 @@ struct nb_key {
 	size_t known;  /* bytes of which there is but one value */
 };
 
-/* What a set says of a key; of a verdict map also the verdict, and the chain of a jump. */
+/* What a set says of a key; of a map also what it gives, of a verdict map the verdict and chain. */
 struct nb_member {
 	enum nb_truth truth;
 	int verdict;
 	char chain[128];
+	uint8_t data[NB_REGISTER_BYTES]; /* of another map */
+	uint32_t data_length;		 /* 0: not known */
 };
 
 enum {
@@ -87,11 +90,14 @@ struct nb_walk {
 	void (*look_up)(void *data, const struct nb_chain *chain, const char *set,
 			const struct nb_key *key, struct nb_member *ret);
 	void *data;
+	struct nb_course course;
 	/* results, gathered over all calls */
 	unsigned int outcomes; /* NB_OUTCOME_* of the last call */
 	struct nb_place drop;  /* what drops last */
 	struct nb_place untracked;
 	enum nb_truth is_untracked;
+	struct nb_place diverted;
+	struct nb_diversion diversion;
 	struct nb_place remarked; /* what may have changed the bits of @guarded */
 	uint32_t guarded;
 };

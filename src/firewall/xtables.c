@@ -5,6 +5,7 @@
  */
 #include <arpa/inet.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/xt_CT.h>
 #include <linux/netfilter/xt_addrtype.h>
 #include <linux/netfilter/xt_connmark.h>
@@ -347,8 +348,43 @@ static enum nb_xt_effect set_connmark(const struct nb_packet *packet, uint32_t r
 	return NB_XT_MARKS;
 }
 
+bool nb_xt_nat_range(const void *info, size_t length, struct nb_nat_range *ret)
+{
+	unsigned int flags;
+
+	memset(ret, 0, sizeof(*ret));
+	/* the first revision of both, with what aligns it; 2 has a field behind those of 1 */
+	if (length >= sizeof(struct nf_nat_ipv4_multi_range_compat) &&
+	    length < sizeof(struct nf_nat_range)) {
+		struct nf_nat_ipv4_multi_range_compat old;
+
+		memcpy(&old, info, sizeof(old));
+		flags = old.range[0].flags;
+		ret->first_address = ntohl(old.range[0].min_ip);
+		ret->last_address = ntohl(old.range[0].max_ip);
+		ret->first_port = ntohs(old.range[0].min.all);
+		ret->last_port = ntohs(old.range[0].max.all);
+	} else if (length >= sizeof(struct nf_nat_range)) {
+		struct nf_nat_range range;
+
+		memcpy(&range, info, sizeof(range));
+		flags = range.flags;
+		ret->first_address = ntohl(range.min_addr.ip);
+		ret->last_address = ntohl(range.max_addr.ip);
+		ret->first_port = ntohs(range.min_proto.all);
+		ret->last_port = ntohs(range.max_proto.all);
+	} else {
+		return false;
+	}
+	if (!(flags & NF_NAT_RANGE_MAP_IPS))
+		ret->first_address = ret->last_address = 0;
+	if (!(flags & NF_NAT_RANGE_PROTO_SPECIFIED))
+		ret->first_port = ret->last_port = 0;
+	return true;
+}
+
 enum nb_xt_effect nb_xt_target(const struct nb_packet *packet, const char *name, uint32_t revision,
-			       const void *info, size_t length, struct nb_mark_change *ret)
+			       const void *info, size_t length, struct nb_xt_change *ret)
 {
 	static const struct {
 		const char *name;
@@ -356,9 +392,8 @@ enum nb_xt_effect nb_xt_target(const struct nb_packet *packet, const char *name,
 	} known[] = {
 		{ "REJECT", NB_XT_DROPS },	    { "DROP", NB_XT_DROPS },
 		{ "TARPIT", NB_XT_DROPS },	    { "ACCEPT", NB_XT_ACCEPTS },
-		{ "DNAT", NB_XT_ACCEPTS },	    { "REDIRECT", NB_XT_ACCEPTS },
 		{ "SNAT", NB_XT_ACCEPTS },	    { "MASQUERADE", NB_XT_ACCEPTS },
-		{ "NETMAP", NB_XT_ACCEPTS },	    { "NOTRACK", NB_XT_UNTRACKS },
+		{ "NETMAP", NB_XT_MAY_TRANSLATE },  { "NOTRACK", NB_XT_UNTRACKS },
 		{ "LOG", NB_XT_CONTINUES },	    { "NFLOG", NB_XT_CONTINUES },
 		{ "TRACE", NB_XT_CONTINUES },	    { "TCPMSS", NB_XT_CONTINUES },
 		{ "CLASSIFY", NB_XT_CONTINUES },    { "CHECKSUM", NB_XT_CONTINUES },
@@ -373,9 +408,13 @@ enum nb_xt_effect nb_xt_target(const struct nb_packet *packet, const char *name,
 	if (!name)
 		return NB_XT_MAY_DROP;
 	if (strcmp(name, "MARK") == 0)
-		return info ? set_mark(revision, info, length, ret) : NB_XT_MAY_DROP;
+		return info ? set_mark(revision, info, length, &ret->mark) : NB_XT_MAY_DROP;
 	if (strcmp(name, "CONNMARK") == 0)
-		return info ? set_connmark(packet, revision, info, length, ret) : NB_XT_MAY_DROP;
+		return info ? set_connmark(packet, revision, info, length, &ret->mark)
+			    : NB_XT_MAY_DROP;
+	if (strcmp(name, "DNAT") == 0 || strcmp(name, "REDIRECT") == 0)
+		return info && nb_xt_nat_range(info, length, &ret->range) ? NB_XT_TRANSLATES
+									  : NB_XT_MAY_TRANSLATE;
 	if (strcmp(name, "CT") == 0) {
 		uint16_t flags = 0;
 

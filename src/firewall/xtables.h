@@ -3,22 +3,33 @@
 #ifndef NAT_BRIDGE_FIREWALL_XTABLES_H
 #define NAT_BRIDGE_FIREWALL_XTABLES_H
 
+#include "divert.h"
 #include "packet.h"
 
 /* What a target does. */
 enum nb_xt_effect {
 	NB_XT_CONTINUES,
-	NB_XT_ACCEPTS, /* ends the chain; so do translations */
+	NB_XT_ACCEPTS,	     /* ends the chain; so do translations */
+	NB_XT_TRANSLATES,    /* the destination, which becomes ret->range */
+	NB_XT_MAY_TRANSLATE, /* nobody knows to what */
 	NB_XT_DROPS,
 	NB_XT_MAY_DROP, /* hands it to somebody, or is not known */
 	NB_XT_UNTRACKS,
-	NB_XT_MARKS,		/* changes the packet's mark: *ret */
+	NB_XT_MARKS,		/* changes the packet's mark: ret->mark */
 	NB_XT_MARKS_CONNECTION, /* the connection's */
 };
+
+struct nb_xt_change {
+	struct nb_mark_change mark;
+	struct nb_nat_range range;
+};
+
+/* Read the data of DNAT and REDIRECT, of any revision; false: it is of none that is known. */
+bool nb_xt_nat_range(const void *info, size_t length, struct nb_nat_range *ret);
 
 enum nb_truth nb_xt_match(const struct nb_packet *packet, const char *name, uint32_t revision,
 			  const void *info, size_t length);
 enum nb_xt_effect nb_xt_target(const struct nb_packet *packet, const char *name, uint32_t revision,
-			       const void *info, size_t length, struct nb_mark_change *ret);
+			       const void *info, size_t length, struct nb_xt_change *ret);
 
 #endif

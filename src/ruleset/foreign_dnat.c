@@ -14,10 +14,10 @@
 #include <libnftnl/expr.h>
 #include <libnftnl/rule.h>
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 
+#include "../firewall/xtables.h"
 #include "foreign.h"
 
 /* A rule whose addresses are in a map; that is asked for when the rules have been read. */
@@ -43,16 +43,11 @@ struct dnat_reader {
 	char bridge[NB_IFNAME_SIZE];
 };
 
-/* struct nf_nat_range of the xt DNAT targets begins so, in all revisions but the first. */
 static bool is_loopback_range(const void *data, uint32_t length)
 {
-	const struct nf_nat_range *range = data;
-	const struct nf_nat_ipv4_multi_range_compat *old = data;
+	struct nb_nat_range range;
 
-	if (length == sizeof(*old))
-		return (ntohl(old->range[0].min_ip) >> 24) == 127;
-	return length >= sizeof(*range) && (range->flags & NF_NAT_RANGE_MAP_IPS) &&
-	       (ntohl(range->min_addr.ip) >> 24) == 127;
+	return nb_xt_nat_range(data, length, &range) && range.first_address >> 24 == IN_LOOPBACKNET;
 }
 
 /* A name as the kernel pads it. */

@@ -347,6 +347,11 @@ def _():
        "nft add rule ip early nat tcp dport 11434 dnat to 172.30.0.1:4444; nft add rule inet site input "
        "tcp dport 4444 reject; conntrack -F 2>/dev/null")
     first(ask(), "hijacked", "172.30.0.1:4444")
+    sh("nft delete chain ip early nat; nft 'add chain ip early nat { type nat hook prerouting priority -150; }'; "
+       "nft add rule ip early nat ip protocol tcp redirect to :4444; conntrack -F 2>/dev/null")
+    found = ask()
+    first(found, "hijacked", "172.30.0.1:4444")
+    expect_eq(len([f for f in found["findings"] if f["code"] == "hijacked"]), 1, "read and seen: said once")
     sh("nft delete table ip early")
 
 

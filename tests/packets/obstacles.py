@@ -62,6 +62,21 @@ MARKED = """table inet site {{
     }}
 }}"""
 
+NAT = "type nat hook {hook} priority {priority}; policy {policy};"
+
+
+def nat(text, priority=-150, **others):
+    return chain(text, head=NAT, hook="prerouting", priority=priority, **others)
+
+
+def early_iptables(rule):
+    """A chain of iptables that a chain of nft jumps to, before those of iptables."""
+    return (f"iptables-nft -t nat -N early; iptables-nft -t nat -A early {rule}\n" +
+            nft("""table ip nat {
+        chain site { type nat hook prerouting priority -150; policy accept; jump early; }
+    }"""))
+
+
 DROPPED = [
     # --- before the translation
     ("a drop before the translation", chain("tcp dport 11434 drop", hook="prerouting",
@@ -191,6 +206,61 @@ DROPPED = [
     ("a nat chain that drops", chain("tcp dport 11434 drop", head="type nat hook prerouting priority "
                                      "-150; policy accept;", hook="prerouting"),
      r"rule \d+ of chain inet site prerouting \(.*th dport 11434 drop\)"),
+    # --- somebody who translates first
+    ("a DNAT before ours", nat("tcp dport 11434 dnat ip to 172.30.0.9:80"),
+     r"packets from br-app to 11434/tcp are sent to 172\.30\.0\.9:80 by "
+     r"rule \d+ of chain inet site prerouting \(.*th dport 11434 nat\)"),
+    ("a DNAT to one of several", nat("tcp dport 11434 dnat ip to 172.30.0.9-172.30.0.12"),
+     r"sent to 172\.30\.0\.9:11434 by rule \d+ of chain inet site prerouting"),
+    ("a DNAT to what a map says", nat("dnat ip to tcp dport map { 22 : 172.30.0.8, 11434 : 172.30.0.9 }"),
+     r"sent to 172\.30\.0\.9:11434 by rule \d+ of chain inet site prerouting"),
+    ("a DNAT to an address and a port of a map",
+     nat("dnat ip to tcp dport map @ports", family="ip",
+         more="map ports { type inet_service : ipv4_addr . inet_service; "
+              "elements = { 22 : 172.30.0.8 . 22, 11434 : 172.30.0.9 . 80 } }"),
+     r"sent to 172\.30\.0\.9:80 by rule \d+ of chain ip site prerouting"),
+    ("a redirect of all that a bridge sends", nat("iifname \"br-app\" ip protocol tcp redirect to :12345"),
+     r"sent to port 12345 by rule \d+ of chain inet site prerouting \(.* redir\)"),
+    ("iptables' DNAT", early_iptables("-p tcp --dport 11434 -j DNAT --to-destination 172.30.0.9:80"),
+     r"sent to 172\.30\.0\.9:80 by rule \d+ of chain ip nat early \(.*-j DNAT\)"),
+    ("iptables' REDIRECT", early_iptables("-i br-app -p tcp -j REDIRECT --to-ports 12345"),
+     r"sent to port 12345 by rule \d+ of chain ip nat early \(.*-j REDIRECT\)"),
+    # --- somebody who writes into packets
+    *((f"a port that is rewritten {when}", chain(f"tcp dport {port} tcp dport set 9090", hook=hook,
+                                                 priority=priority),
+       rf"sent to port 9090 by rule \d+ of chain inet site {hook} \(.*th dport {port} th dport set 9090\)")
+      for when, hook, priority, port in (
+          ("before it is tracked", "prerouting", -300, 11434),
+          ("before our translation", "prerouting", -150, 11434),
+          ("between ours and the kernel's", "prerouting", -105, 11434),
+          ("behind our translation", "prerouting", 0, 8088), ("at the end", "input", 10, 8088))),
+    ("a port that is rewritten in the device's ingress", nft("""table netdev site {
+        chain early {
+            type filter hook ingress device "br-app" priority 0; policy accept;
+            tcp dport 11434 tcp dport set 9090
+        }
+    }"""), r"sent to port 9090 by rule \d+ of chain netdev site early"),
+    ("a port that is rewritten in the ingress of the bridge's port", nft("""table netdev site {
+        chain early {
+            type filter hook ingress device "vapp" priority 0; policy accept;
+            tcp dport 11434 tcp dport set 9090
+        }
+    }"""), r"packets from vapp to 11434/tcp are sent to port 9090 by rule \d+ of chain netdev site early"),
+    ("an address of the host that becomes another's",
+     chain("tcp dport 11434 ip daddr set 172.30.0.9", hook="prerouting", priority=-150),
+     r"sent to 172\.30\.0\.9:11434 by rule \d+ of chain inet site prerouting"),
+    ("another address of the loopback", chain("tcp dport 8088 ip daddr set 127.0.0.2",
+                                             hook="prerouting", priority=-50),
+     r"sent to 127\.0\.0\.2:8088 by rule \d+ of chain inet site prerouting"),
+    ("a source that is rewritten", chain("iifname \"br-app\" ip saddr set 192.0.2.1",
+                                         hook="prerouting", priority=0),
+     r"packets from br-app to 11434/tcp are rewritten by rule \d+ of chain inet site prerouting"),
+    ("answers that are rewritten before they are tracked",
+     chain("oifname \"br-app\" tcp sport 8088 tcp sport set 9", priority=-300),
+     r"answers .* are rewritten by rule \d+ of chain inet site output \(.* th sport set 9\)"),
+    ("answers that are rewritten behind the translation",
+     chain("oifname \"br-app\" ip saddr set 192.0.2.1", hook="postrouting", priority=150),
+     r"answers .* are rewritten by rule \d+ of chain inet site postrouting \(.*ip saddr set 192\.0\.2\.1\)"),
     # --- the bridge's own chains
     ("a bridge's output", chain("ether type ip tcp sport 11434 drop", "bridge", hook="output"),
      r"answers .* rule \d+ of chain bridge site output"),
@@ -236,6 +306,31 @@ def _():
         file.write("1")
     obstacle(chain("ip daddr 127.0.0.0/8 drop", "bridge", hook="input"),
              r"rule \d+ of chain bridge site input \(ip daddr 127\.0\.0\.0/8 drop\)")
+
+
+@case("a DNAT of somebody's to where the mapping leads is no obstacle; one to elsewhere is")
+def _():
+    for target in ("127.0.0.1:8088", "127.0.0.1:9090", "127.0.0.2:8088"):
+        fresh()
+        sh(nat(f"iifname \"br-app\" tcp dport 11434 dnat ip to {target}"))
+        found = warnings_of("add", "--force", "br-app", f"{PORT}:{lab.mapped}")
+        good = target == f"127.0.0.1:{lab.mapped}"
+        expect_eq(lab.tcp(PORT, timeout=1.5) == REACHED, good, f"{target}: reached")
+        expect_eq([re.sub(" by .*", "", w) for w in found],
+                  [] if good else [f"packets from br-app to 11434/tcp are sent to {target}"], target)
+        expect_eq(warnings_of("check"), found, "check says the same")
+
+
+@case("the source port of answers, which chain `answers` asks for: UDP")
+def _():
+    lab.good("add", "br-app", f"{PORT}:{lab.mapped}/udp")
+    setup = chain("oifname \"br-app\" udp sport 8088 udp sport set 9")
+    expect_eq(lab.agent().call("udp", lab.gateway, PORT, 3), f"udp 127.0.0.1:{lab.mapped}", "reached before")
+    sh(setup + "\nconntrack -F 2>/dev/null")
+    expect_eq(lab.agent().call("udp", lab.gateway, PORT, 1), "timeout", "control: no answer")
+    found = warnings_of("check")
+    expect_eq(len(found), 1, found)
+    expect_match(r"answers .* are rewritten by rule \d+ of chain inet site output", found[0], "check")
 
 
 @case("the same with the setting of the bridge alone")
@@ -375,6 +470,30 @@ HEALTHY = [
         "ip saddr { 172.16.0.0/13, 172.30.1.0/24 } drop\nip saddr 172.30.1.0-172.31.255.255 drop\n"
         "ip saddr < 172.30.0.0 drop\nip saddr > 172.30.0.255 drop",
         hook="prerouting", priority=10)),
+    ("a DNAT behind ours", nat("tcp dport 11434 dnat ip to 172.30.0.9", -109),
+     "nft delete table inet site\n" + nat("tcp dport 11434 dnat ip to 172.30.0.9", -111)),
+    ("a DNAT of other packets", nat("dnat ip to tcp dport map { 22 : 172.30.0.9 }"),
+     "nft flush chain inet site prerouting; nft 'add rule inet site prerouting dnat ip to "
+     "tcp dport map { 11434 : 172.30.0.9 }'"),
+    ("a filter between our translation and the kernel's",
+     chain("tcp dport 8088 drop", hook="prerouting", priority=-105),
+     "nft add rule inet site prerouting tcp dport 11434 drop"),
+    ("an address of the host that becomes another of its own",
+     chain("tcp dport 11434 ip daddr set 172.31.0.1", hook="prerouting", priority=-150),
+     "nft add rule inet site prerouting tcp dport 11434 ip daddr set 172.30.0.9"),
+    ("rewritten for other reasons", chain(
+        "tcp dport 11434 ip dscp set cs1\ntcp dport 11434 ip ttl set 63\n"
+        "tcp dport 80 tcp dport set 9090\niifname \"br-two\" tcp dport set 9090\n"
+        "tcp dport 11434 tcp dport set 11434", hook="prerouting", priority=-150),
+     "nft add rule inet site prerouting tcp dport set 9090"),
+    ("answers that are rewritten, before the translation writes the same",
+     nft("""table inet site {
+         chain output { type filter hook output priority 0; policy accept;
+             oifname "br-app" ip saddr set 192.0.2.1; }
+         chain postrouting { type filter hook postrouting priority 90; policy accept;
+             oifname "br-app" tcp sport set 9; }
+         chain late { type filter hook postrouting priority 150; policy accept; }
+     }"""), "nft add rule inet site late oifname br-app tcp sport set 9"),
     ("a chain for the bridge", nft("""table bridge site {
         chain forward { type filter hook forward priority 0; policy drop;
             ether type arp accept

@@ -4,6 +4,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
 #include <linux/netfilter/nf_conntrack_tuple_common.h>
+#include <linux/netfilter/nf_nat.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/xt_CT.h>
 #include <linux/netfilter/xt_addrtype.h>
@@ -796,6 +797,256 @@ START_TEST(tracking)
 }
 END_TEST
 
+/* --- Other courses --- */
+
+static void add_load(struct nftnl_rule *rule, uint32_t number, const void *data, uint32_t length)
+{
+	struct nftnl_expr *expr = rule_add(rule, "immediate");
+
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_IMM_DREG, number);
+	nftnl_expr_set(expr, NFTNL_EXPR_IMM_DATA, data, length);
+}
+
+/* A packet to port 80 of the host, which is to become one to 127.0.0.1:8080. */
+static void set_course(void)
+{
+	setup();
+	nb_packet_init(&walk.packet, NFPROTO_IPV4);
+	nb_packet_set_destination_port(&walk.packet, 80);
+	nb_packet_set_source(&walk.packet, 0xac1e0000, 24);
+	walk.packet.ct_dialled = 80;
+	walk.packet.destination_type = RTN_LOCAL;
+	walk.packet.ct_state_known = UINT32_MAX;
+	walk.course.target = (struct nb_target){ .address = INADDR_LOOPBACK, .port = 8080 };
+	walk.course.fixed = NB_FIELD_ALL;
+}
+
+/* A rule that translates to addresses and ports from, to; 0: none. */
+static void add_nat(struct nftnl_rule *rule, uint32_t type, const uint32_t *addresses,
+		    const uint16_t *ports)
+{
+	static const uint16_t registers[] = { NFT_REG32_00, NFT_REG32_01, NFT_REG32_02,
+					      NFT_REG32_03 };
+	struct nftnl_expr *expr;
+	uint32_t address;
+	uint16_t port;
+
+	for (size_t i = 0; i < 2; i++) {
+		address = htonl(addresses[i]);
+		port = htons(ports[i]);
+		add_load(rule, registers[i], &address, sizeof(address));
+		add_load(rule, registers[2 + i], &port, sizeof(port));
+	}
+	expr = rule_add(rule, "nat");
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_TYPE, type);
+	for (uint16_t i = 0; i < 2; i++) {
+		if (addresses[i])
+			nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MIN + i, registers[i]);
+		if (ports[i])
+			nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_PROTO_MIN + i,
+					   registers[2 + i]);
+	}
+}
+
+START_TEST(translations)
+{
+	static const struct {
+		uint32_t addresses[2];
+		uint16_t ports[2];
+		enum nb_truth truth;
+	} rows[] = {
+		{ { INADDR_LOOPBACK }, { 8080 }, NB_NO },
+		{ { INADDR_LOOPBACK, INADDR_LOOPBACK }, { 8080, 8080 }, NB_NO },
+		{ { INADDR_LOOPBACK }, { 8081 }, NB_YES },
+		{ { INADDR_LOOPBACK }, { 0 }, NB_YES },
+		{ { INADDR_LOOPBACK + 1 }, { 8080 }, NB_YES },
+		{ { 0 }, { 8080 }, NB_YES },
+		{ { INADDR_LOOPBACK, INADDR_LOOPBACK + 9 }, { 8080 }, NB_MAYBE },
+		{ { INADDR_LOOPBACK }, { 8000, 8100 }, NB_MAYBE },
+		{ { INADDR_LOOPBACK + 1, INADDR_LOOPBACK + 9 }, { 8080 }, NB_YES },
+		{ { INADDR_LOOPBACK }, { 8081, 8100 }, NB_YES },
+	};
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		set_course();
+		add_nat(rule_in(0), NFT_NAT_DNAT, rows[i].addresses, rows[i].ports);
+		ck_assert_msg(outcome() == ACCEPT, "row %zu", i);
+		ck_assert_msg(walk.diversion.truth == rows[i].truth, "row %zu: %d", i,
+			      walk.diversion.truth);
+		/* some of them; of the source; and where nobody knows which port was dialled */
+		set_course();
+		add_nat(rule_maybe(0), NFT_NAT_DNAT, rows[i].addresses, rows[i].ports);
+		outcome();
+		ck_assert_msg(walk.diversion.truth == (rows[i].truth ? NB_MAYBE : NB_NO),
+			      "row %zu, maybe: %d", i, walk.diversion.truth);
+		set_course();
+		add_nat(rule_in(0), NFT_NAT_SNAT, rows[i].addresses, rows[i].ports);
+		outcome();
+		ck_assert_int_eq(walk.diversion.truth, NB_NO);
+		set_course();
+		walk.course.target.port = 0;
+		add_nat(rule_in(0), NFT_NAT_DNAT, rows[i].addresses, rows[i].ports);
+		outcome();
+		ck_assert_int_eq(walk.diversion.truth, NB_MAYBE);
+	}
+	set_course();
+	add_nat(rule_in(0), NFT_NAT_DNAT, rows[2].addresses, rows[2].ports);
+	outcome();
+	ck_assert_uint_eq(walk.diversion.to.address, INADDR_LOOPBACK);
+	ck_assert_uint_eq(walk.diversion.to.port, 8081);
+	ck_assert_ptr_eq(walk.diverted.rule, chains[0].rules[0]);
+	/* an address of the device, whatever the port */
+	set_course();
+	rule_add(rule_in(0), "redir");
+	ck_assert_uint_eq(outcome(), ACCEPT);
+	ck_assert_int_eq(walk.diversion.truth, NB_YES);
+	ck_assert_uint_eq(walk.diversion.to.address, 0);
+	ck_assert_uint_eq(walk.diversion.to.port, 80);
+}
+END_TEST
+
+/* The address that a map gives, if that is known. */
+START_TEST(translations_of_maps)
+{
+	for (uint32_t length = 0; length <= 8; length += 4) {
+		struct nftnl_rule *rule;
+		struct nftnl_expr *expr;
+
+		set_course();
+		rule = rule_in(0);
+		member = (struct nb_member){ .truth = NB_YES, .data_length = length };
+		memcpy(member.data, "\xac\x1e\0\x9\0\x50\0", 8);
+		walk.look_up = look_up;
+		rule_add_payload(rule, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2);
+		expr = rule_add(rule, "lookup");
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_SREG, NFT_REG_1);
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_LOOKUP_DREG, NFT_REG_1);
+		nftnl_expr_set_str(expr, NFTNL_EXPR_LOOKUP_SET, "map");
+		expr = rule_add(rule, "nat");
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_TYPE, NFT_NAT_DNAT);
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_ADDR_MIN, NFT_REG_1);
+		if (length == 8)
+			nftnl_expr_set_u32(expr, NFTNL_EXPR_NAT_REG_PROTO_MIN, NFT_REG32_01);
+		outcome();
+		ck_assert_int_eq(walk.diversion.truth, length ? NB_YES : NB_MAYBE);
+		ck_assert_uint_eq(walk.diversion.to.address, length ? 0xac1e0009 : 0);
+	}
+}
+END_TEST
+
+START_TEST(translations_of_iptables)
+{
+	struct nf_nat_ipv4_multi_range_compat first = {
+		.rangesize = 1,
+		.range[0] = { .flags = NF_NAT_RANGE_PROTO_SPECIFIED,
+			      .min.all = htons(1),
+			      .max.all = htons(2) },
+	};
+	struct nf_nat_range2 range = {
+		.flags = NF_NAT_RANGE_MAP_IPS,
+		.min_addr.ip = htonl(INADDR_LOOPBACK),
+		.max_addr.ip = htonl(INADDR_LOOPBACK),
+	};
+	/* what aligns it */
+	size_t lengths[] = { sizeof(first), sizeof(first) + 4 };
+	uint8_t aligned[sizeof(first) + 4] = { 0 };
+
+	memcpy(aligned, &first, sizeof(first));
+	for (size_t i = 0; i < COUNT(lengths); i++) {
+		set_course();
+		add_target(rule_in(0), "REDIRECT", 0, aligned, lengths[i]);
+		ck_assert_uint_eq(outcome(), ACCEPT);
+		ck_assert_int_eq(walk.diversion.truth, NB_YES);
+		ck_assert_uint_eq(walk.diversion.to.address, 0);
+		ck_assert_uint_eq(walk.diversion.to.port, 1);
+	}
+	for (uint32_t revision = 1; revision <= 2; revision++) {
+		set_course();
+		add_target(rule_in(0), "DNAT", revision, &range,
+			   revision == 1 ? sizeof(struct nf_nat_range) : sizeof(range));
+		outcome();
+		ck_assert_int_eq(walk.diversion.truth, NB_YES);
+		ck_assert_uint_eq(walk.diversion.to.address, INADDR_LOOPBACK);
+		ck_assert_uint_eq(walk.diversion.to.port, 80);
+	}
+	set_course();
+	range.flags |= NF_NAT_RANGE_PROTO_SPECIFIED;
+	range.min_proto.all = range.max_proto.all = htons(8080);
+	add_target(rule_in(0), "DNAT", 2, &range, sizeof(range));
+	outcome();
+	ck_assert_int_eq(walk.diversion.truth, NB_NO);
+	set_course();
+	add_target(rule_in(0), "DNAT", 2, "", 1);
+	outcome();
+	ck_assert_int_eq(walk.diversion.truth, NB_MAYBE);
+}
+END_TEST
+
+static uint8_t type_of(void *data, uint32_t address)
+{
+	(void)data;
+	return address == 0x0a000001 ? RTN_LOCAL : address == 0x0a000002 ? RTN_UNICAST : 0;
+}
+
+START_TEST(writes)
+{
+	static const struct {
+		uint32_t base, offset, length;
+		const char *value;
+		unsigned int fixed;
+		enum nb_truth truth;
+	} rows[] = {
+		{ NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, "\0\x51", NB_FIELD_ALL, NB_YES },
+		{ NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, "\0\x50", NB_FIELD_ALL, NB_NO },
+		{ NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, "\0\x51", NB_FIELD_SOURCE_PORT, NB_NO },
+		{ NFT_PAYLOAD_TRANSPORT_HEADER, 0, 4, "\0\1\0\x51", NB_FIELD_ALL, NB_YES },
+		{ NFT_PAYLOAD_TRANSPORT_HEADER, 3, 1, "\x51", NB_FIELD_ALL, NB_MAYBE },
+		{ NFT_PAYLOAD_TRANSPORT_HEADER, 4, 2, "\0\x51", NB_FIELD_ALL, NB_NO },
+		/* a source port may be any */
+		{ NFT_PAYLOAD_TRANSPORT_HEADER, 0, 2, "\0\1", NB_FIELD_ALL, NB_MAYBE },
+		{ NFT_PAYLOAD_LL_HEADER, 2, 2, "\0\x51", NB_FIELD_ALL, NB_NO },
+		/* the source's network is known */
+		{ NFT_PAYLOAD_NETWORK_HEADER, 12, 4, "\xac\x1e\0\7", NB_FIELD_ALL, NB_MAYBE },
+		{ NFT_PAYLOAD_NETWORK_HEADER, 12, 4, "\xac\x1f\0\7", NB_FIELD_ALL, NB_YES },
+		/* one of the host's becomes another one, or that of somebody else */
+		{ NFT_PAYLOAD_NETWORK_HEADER, 16, 4, "\xa\0\0\1", NB_FIELD_ALL, NB_NO },
+		{ NFT_PAYLOAD_NETWORK_HEADER, 16, 4, "\xa\0\0\2", NB_FIELD_ALL, NB_YES },
+		{ NFT_PAYLOAD_NETWORK_HEADER, 16, 4, "\xa\0\0\3", NB_FIELD_ALL, NB_MAYBE },
+		{ NFT_PAYLOAD_NETWORK_HEADER, 8, 2, "\1\6", NB_FIELD_ALL, NB_NO },
+	};
+
+	for (size_t i = 0; i < COUNT(rows) + 1; i++) {
+		size_t row = i < COUNT(rows) ? i : 0;
+		struct nftnl_rule *rule;
+		struct nftnl_expr *expr;
+
+		set_course();
+		walk.course.fixed = rows[row].fixed;
+		walk.course.type_of = type_of;
+		rule = rule_in(0);
+		/* at last one whose value nobody knows */
+		if (i < COUNT(rows))
+			add_load(rule, NFT_REG_1, rows[row].value, rows[row].length);
+		else
+			rule_add(rule, "numgen");
+		expr = rule_add(rule, "payload");
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_SREG, NFT_REG_1);
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_BASE, rows[row].base);
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_OFFSET, rows[row].offset);
+		nftnl_expr_set_u32(expr, NFTNL_EXPR_PAYLOAD_LEN, rows[row].length);
+		ck_assert_uint_eq(outcome(), ACCEPT);
+		ck_assert_msg(walk.diversion.truth == (i == row ? rows[row].truth : NB_MAYBE),
+			      "row %zu: %d", i, walk.diversion.truth);
+		/* where it is not tracked yet, the answer would not get the address back */
+		if (row == 10) {
+			walk.packet.ct_state_known = 0;
+			outcome();
+			ck_assert_int_eq(walk.diversion.truth, NB_MAYBE);
+		}
+	}
+}
+END_TEST
+
 /* --- What is iptables' own --- */
 
 START_TEST(targets)
@@ -804,21 +1055,21 @@ START_TEST(targets)
 		const char *name;
 		enum nb_xt_effect effect;
 	} rows[] = {
-		{ "REJECT", NB_XT_DROPS },     { "LOG", NB_XT_CONTINUES },
-		{ "DNAT", NB_XT_ACCEPTS },     { "NOTRACK", NB_XT_UNTRACKS },
-		{ "NFQUEUE", NB_XT_MAY_DROP }, { "SYNPROXY", NB_XT_MAY_DROP },
-		{ "NEWONE", NB_XT_MAY_DROP },  { NULL, NB_XT_MAY_DROP },
+		{ "REJECT", NB_XT_DROPS },	 { "LOG", NB_XT_CONTINUES },
+		{ "DNAT", NB_XT_MAY_TRANSLATE }, { "NOTRACK", NB_XT_UNTRACKS },
+		{ "NFQUEUE", NB_XT_MAY_DROP },	 { "SYNPROXY", NB_XT_MAY_DROP },
+		{ "NEWONE", NB_XT_MAY_DROP },	 { NULL, NB_XT_MAY_DROP },
 	};
-	struct nb_mark_change mark;
+	struct nb_xt_change change;
 
 	for (size_t i = 0; i < COUNT(rows); i++)
-		ck_assert_msg(nb_xt_target(&walk.packet, rows[i].name, 0, "", 1, &mark) ==
+		ck_assert_msg(nb_xt_target(&walk.packet, rows[i].name, 0, "", 1, &change) ==
 				      rows[i].effect,
 			      "row %zu", i);
-	ck_assert_int_eq(nb_xt_target(&walk.packet, "CT", 0, NULL, 0, &mark), NB_XT_MAY_DROP);
-	ck_assert_int_eq(nb_xt_target(&walk.packet, "MARK", 2, NULL, 0, &mark), NB_XT_MAY_DROP);
-	ck_assert_int_eq(nb_xt_target(&walk.packet, "CONNMARK", 7, "", 1, &mark), NB_XT_MARKS);
-	ck_assert_uint_eq(mark.unknown, UINT32_MAX);
+	ck_assert_int_eq(nb_xt_target(&walk.packet, "CT", 0, NULL, 0, &change), NB_XT_MAY_DROP);
+	ck_assert_int_eq(nb_xt_target(&walk.packet, "MARK", 2, NULL, 0, &change), NB_XT_MAY_DROP);
+	ck_assert_int_eq(nb_xt_target(&walk.packet, "CONNMARK", 7, "", 1, &change), NB_XT_MARKS);
+	ck_assert_uint_eq(change.mark.unknown, UINT32_MAX);
 }
 END_TEST
 
@@ -1031,6 +1282,11 @@ int main(void)
 	unit_add_between(suite, "marks_of_connections", marks_of_connections, setup, teardown);
 	unit_add_between(suite, "ways_with_marks", ways_with_marks, setup, teardown);
 	unit_add_between(suite, "tracking", tracking, setup, teardown);
+	unit_add_between(suite, "translations", translations, setup, teardown);
+	unit_add_between(suite, "translations_of_maps", translations_of_maps, setup, teardown);
+	unit_add_between(suite, "translations_of_iptables", translations_of_iptables, setup,
+			 teardown);
+	unit_add_between(suite, "writes", writes, setup, teardown);
 	unit_add_between(suite, "targets", targets, setup, teardown);
 	unit_add_between(suite, "connection_states", connection_states, setup, teardown);
 	unit_add_between(suite, "ports", ports, setup, teardown);

@@ -28,6 +28,7 @@ enum nb_obstacle_kind {
 	NB_OBSTACLE_DROPS,
 	NB_OBSTACLE_MAY_DROP,	  /* some of these packets, or nobody knows */
 	NB_OBSTACLE_UNTRACKS,	  /* hides them from connection tracking */
+	NB_OBSTACLE_ZONES,	  /* requests and answers are tracked in zones of their own */
 	NB_OBSTACLE_DIVERTS,	  /* translates or rewrites them, so that they go elsewhere */
 	NB_OBSTACLE_REMARKS,	  /* takes our mark away before a chain that needs it */
 	NB_OBSTACLE_REVERSE_PATH, /* a reverse path filter refuses the bridge's own addresses */

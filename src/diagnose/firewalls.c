@@ -37,6 +37,7 @@ static const char *code_of(const struct nb_obstacle *obstacle)
 {
 	switch (obstacle->kind) {
 	case NB_OBSTACLE_UNTRACKS:
+	case NB_OBSTACLE_ZONES:
 		return "untracked";
 	case NB_OBSTACLE_DIVERTS:
 		return "hijacked";
@@ -78,13 +79,13 @@ struct nb_cause *nb_blame_obstacle(struct nb_diagnosis *diagnosis, const struct 
 	return cause;
 }
 
-/* What is not tracked one way is mended only if it is tracked both ways. */
+/* What is not tracked one way, or in one zone, is mended only if it is tracked both ways. */
 static bool add_to_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			const struct nb_obstacle *obstacle)
 {
 	char line[NB_OBSTACLE_CURE + 8];
 
-	if (!one || obstacle->kind != NB_OBSTACLE_UNTRACKS)
+	if (!one || strcmp(code_of(obstacle), "untracked") != 0)
 		return false;
 	for (size_t i = 0; i < diagnosis->causes.count; i++) {
 		struct nb_cause *cause = &diagnosis->causes.items[i];

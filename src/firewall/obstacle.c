@@ -337,6 +337,7 @@ static void walk_chain(struct nb_walk *walk, struct search *search, const struct
 		       enum nb_leg leg, const struct nb_chain *chain)
 {
 	struct nb_set_reader sets = { .nl = search->nl, .chains = &search->chains };
+	struct nb_zone zone = walk->zone;
 
 	walk->chains = &search->chains;
 	walk->look_up = nb_set_look_up;
@@ -350,6 +351,17 @@ static void walk_chain(struct nb_walk *walk, struct search *search, const struct
 	};
 	make_packet(&walk->packet, search, path, leg, chain);
 	nb_walk_chain(walk, chain, chain->count);
+	/* what is tracked already has its zone */
+	if (is_of_link(chain) || chain->priority >= NF_IP_PRI_CONNTRACK)
+		walk->zone = zone;
+}
+
+/* Is an answer of these packets looked for where it is expected not to be? */
+static bool zones_differ(const struct nb_zone *requests, const struct nb_zone *answers)
+{
+	return requests->set != NB_MAYBE && answers->set != NB_MAYBE &&
+	       (!requests->set || requests->known) && (!answers->set || answers->known) &&
+	       (requests->set ? requests->id : 0) != (answers->set ? answers->id : 0);
 }
 
 /* --- Telling --- */
@@ -374,6 +386,7 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 		.owned = base->owned,
 	};
 	const struct nb_place *place = kind == NB_OBSTACLE_UNTRACKS  ? &walk->untracked
+				       : kind == NB_OBSTACLE_ZONES   ? &walk->zone.place
 				       : kind == NB_OBSTACLE_REMARKS ? &walk->remarked
 				       : kind == NB_OBSTACLE_DIVERTS ? &walk->diverted
 								     : &walk->drop;
@@ -482,7 +495,7 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 
 /* What is found first is told, for behind that nothing comes. */
 static bool walk_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
-		     struct nb_marks *carried)
+		     struct nb_marks *carried, struct nb_zone *ret_zone)
 {
 	struct stretch stretch = {
 		.search = search,
@@ -505,11 +518,14 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 		}
 		walk_one(&stretch, chain);
 	}
-	/* mended, they come to chains that were not looked at */
 	*carried = nb_packet_marks(&stretch.walk.packet);
-	if (stretch.failed)
+	*ret_zone = stretch.walk.zone;
+	/* mended, they come to rules that were not looked at */
+	if (stretch.failed) {
 		carried->mark_known = carried->ct_mark_known = 0;
-	return stretch.may_fail;
+		ret_zone->set = NB_MAYBE;
+	}
+	return stretch.may_fail || stretch.walk.zone.set;
 }
 
 static bool is_port(const char *bridge, const char *device)
@@ -557,8 +573,25 @@ static bool walk_ports(struct search *search, const struct nb_flow_path *path,
 	return may_fail;
 }
 
+/* Both rules, if both have their part in it: one that sets no zone for answers has none. */
+static void tell_zones(struct search *search, const struct nb_flow_path *path,
+		       const struct nb_zone *zones)
+{
+	static const enum nb_leg legs[] = { NB_LEG_ARRIVES, NB_LEG_ANSWERS };
+
+	if (!path->port || !zones_differ(&zones[NB_LEG_ARRIVES], &zones[NB_LEG_ANSWERS]))
+		return;
+	for (size_t i = 0; i < sizeof(legs) / sizeof(legs[0]); i++) {
+		struct nb_walk walk = { .zone = zones[legs[i]] };
+
+		if (walk.zone.set && walk.zone.id)
+			tell(search, path, legs[i], NB_OBSTACLE_ZONES, &walk, walk.zone.base);
+	}
+}
+
 static bool walk_path(struct search *search, const struct nb_flow_path *path)
 {
+	struct nb_zone zones[NB_LEG_COUNT] = { 0 };
 	struct nb_marks carried = { 0 };
 	bool may_fail = false;
 
@@ -566,8 +599,9 @@ static bool walk_path(struct search *search, const struct nb_flow_path *path)
 		enter_leg(search, (enum nb_leg)leg, &carried);
 		if (leg == NB_LEG_ARRIVES)
 			may_fail |= walk_ports(search, path, &carried);
-		may_fail |= walk_leg(search, path, (enum nb_leg)leg, &carried);
+		may_fail |= walk_leg(search, path, (enum nb_leg)leg, &carried, &zones[leg]);
 	}
+	tell_zones(search, path, zones);
 	return may_fail;
 }
 
@@ -792,14 +826,15 @@ static enum nb_passage judge_chain(const struct nb_walk *walk, const struct nb_c
 
 /* @passages, by the order of search->sorted, get what is worse. */
 static void survey_leg(struct search *search, const struct nb_flow_path *path, enum nb_leg leg,
-		       struct nb_marks *carried, enum nb_passage *passages)
+		       struct nb_marks *carried, enum nb_passage *passages,
+		       struct nb_zone *ret_zone)
 {
 	bool marked = false;
 
 	for (size_t n = 0; n < search->sorted_count; n++) {
 		size_t i = nth_chain(search, leg, n);
 		const struct nb_chain *chain = search->sorted[i];
-		struct nb_walk walk = { 0 };
+		struct nb_walk walk = { .zone = *ret_zone };
 		enum nb_passage passage;
 
 		if (find_leg(search, chain, path) != leg)
@@ -810,6 +845,7 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 			marked = true;
 		}
 		walk_chain(&walk, search, path, leg, chain);
+		*ret_zone = walk.zone;
 		*carried = nb_packet_marks(&walk.packet);
 		passage = judge_chain(&walk, chain);
 		if (passage > passages[i])
@@ -817,17 +853,33 @@ static void survey_leg(struct search *search, const struct nb_flow_path *path, e
 	}
 }
 
+static void survey_zones(const struct search *search, const struct nb_zone *requests,
+			 const struct nb_zone *answers, enum nb_passage *passages)
+{
+	bool differ = zones_differ(requests, answers);
+
+	for (size_t i = 0; i < search->sorted_count; i++) {
+		const struct nb_chain *chain = search->sorted[i];
+
+		if ((requests->set && requests->base == chain) ||
+		    (answers->set && answers->base == chain))
+			passages[i] = differ ? NB_PASSES_NOT : passages[i];
+	}
+}
+
 /* Does every chain let all of it through? */
 static bool survey_path(struct search *search, const struct nb_flow_path *path,
 			enum nb_passage *passages)
 {
+	struct nb_zone zones[NB_LEG_COUNT] = { 0 };
 	struct nb_marks carried = { 0 };
 	bool passes = true;
 
 	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {
 		enter_leg(search, (enum nb_leg)leg, &carried);
-		survey_leg(search, path, (enum nb_leg)leg, &carried, passages);
+		survey_leg(search, path, (enum nb_leg)leg, &carried, passages, &zones[leg]);
 	}
+	survey_zones(search, &zones[NB_LEG_ARRIVES], &zones[NB_LEG_ANSWERS], passages);
 	for (size_t i = 0; i < search->sorted_count; i++)
 		passes &= passages[i] <= NB_PASSES;
 	return passes;

@@ -168,6 +168,8 @@ char *nb_obstacle_what(const struct nb_obstacle *obstacle, char *buffer, size_t 
 		[NB_OBSTACLE_DROPS] = "are dropped by",
 		[NB_OBSTACLE_MAY_DROP] = "may be dropped by",
 		[NB_OBSTACLE_UNTRACKS] = "are not tracked, and so not translated, because of",
+		[NB_OBSTACLE_ZONES] = ("are tracked in another zone than their answers, which are "
+				       "not translated back, because of"),
 		[NB_OBSTACLE_DIVERTS] = "are rewritten by",
 		[NB_OBSTACLE_REMARKS] = "lose their mark, and are dropped behind that, by",
 	};
@@ -194,7 +196,11 @@ char *nb_obstacle_what(const struct nb_obstacle *obstacle, char *buffer, size_t 
 	else if (obstacle->answers)
 		snprintf(buffer, size, "answers from %s to %s %s %s",
 			 nb_target_format(&path->target, target), path->bridge,
-			 words[obstacle->kind], obstacle->where);
+			 obstacle->kind == NB_OBSTACLE_ZONES
+				 ? "are tracked in another zone than what they answer, and not "
+				   "translated back, because of"
+				 : words[obstacle->kind],
+			 obstacle->where);
 	else
 		snprintf(buffer, size, "packets from %s to %u/%s %s %s", path->bridge, path->port,
 			 nb_protocol_name(path->protocol), words[obstacle->kind], obstacle->where);

@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <linux/netfilter.h>
 #include <linux/netfilter/nf_conntrack_common.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -131,10 +132,30 @@ static void write_payload(struct writer *writer, const struct nftnl_expr *expr)
 	load(writer, NULL, KIND_NONE);
 }
 
+static void write_ct_set(struct writer *writer, const struct nftnl_expr *expr)
+{
+	const char *way = "";
+	uint16_t zone;
+
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_CT_DIR))
+		way = nftnl_expr_get_u8(expr, NFTNL_EXPR_CT_DIR) == IP_CT_DIR_ORIGINAL ? "original "
+										       : "reply ";
+	if (get(expr, NFTNL_EXPR_CT_KEY) == NFT_CT_ZONE && writer->value &&
+	    writer->value_length == sizeof(zone)) {
+		memcpy(&zone, writer->value, sizeof(zone));
+		put(writer, "ct %szone set %u ", way, zone);
+	} else {
+		put(writer, "ct %s%sset ... ", way,
+		    get(expr, NFTNL_EXPR_CT_KEY) == NFT_CT_ZONE	  ? "zone "
+		    : get(expr, NFTNL_EXPR_CT_KEY) == NFT_CT_MARK ? "mark "
+								  : "");
+	}
+}
+
 static void write_ct(struct writer *writer, const struct nftnl_expr *expr)
 {
 	if (nftnl_expr_is_set(expr, NFTNL_EXPR_CT_SREG)) {
-		put(writer, "ct set ... ");
+		write_ct_set(writer, expr);
 		return;
 	}
 	switch (get(expr, NFTNL_EXPR_CT_KEY)) {

@@ -123,6 +123,7 @@ struct step {
 	bool may_drop;	  /* ends either way */
 	bool untracks;
 	struct nb_diversion diversion;
+	struct nb_zone zone;
 	bool marks, marks_connection;
 	struct nb_mark_change mark, ct_mark;
 };
@@ -278,12 +279,31 @@ static void run_payload(struct step *step, const struct nftnl_expr *expr)
 		nb_registers_forget(&step->registers, to, length ? length : NFT_REG_SIZE);
 }
 
+static void set_zone(struct step *step, const struct nftnl_expr *expr)
+{
+	const uint8_t *bytes;
+	uint16_t id = 0;
+
+	step->zone.set = NB_YES;
+	step->zone.known = true;
+	if (nftnl_expr_is_set(expr, NFTNL_EXPR_CT_DIR) &&
+	    nftnl_expr_get_u8(expr, NFTNL_EXPR_CT_DIR) == IP_CT_DIR_ORIGINAL)
+		return;
+	bytes = nb_registers_get(&step->registers, get(expr, NFTNL_EXPR_CT_SREG), sizeof(id));
+	if (bytes)
+		memcpy(&id, bytes, sizeof(id));
+	step->zone.known = bytes;
+	step->zone.id = id;
+}
+
 static void run_ct(struct step *step, const struct nftnl_expr *expr)
 {
 	const struct nb_packet *packet = &step->walk->packet;
 	uint32_t to = get(expr, NFTNL_EXPR_CT_DREG);
 
 	if (nftnl_expr_is_set(expr, NFTNL_EXPR_CT_SREG)) {
+		if (get(expr, NFTNL_EXPR_CT_KEY) == NFT_CT_ZONE)
+			set_zone(step, expr);
 		if (get(expr, NFTNL_EXPR_CT_KEY) != NFT_CT_MARK || !nb_packet_is_tracked(packet))
 			return;
 		step->marks_connection = true;
@@ -610,6 +630,11 @@ static void run_target(struct step *step, const struct nftnl_expr *expr)
 		step->marks_connection = true;
 		step->ct_mark = change.mark;
 		return;
+	case NB_XT_ZONES:
+		step->zone.set = NB_YES;
+		step->zone.known = change.zone_known;
+		step->zone.id = change.zone;
+		return;
 	case NB_XT_TRANSLATES:
 		divert(step, nb_divert_translated(&step->walk->course, &step->walk->packet,
 						  &change.range));
@@ -858,6 +883,20 @@ static bool take_jump(struct way *way, const struct step *step, const struct nb_
 	return back != 0;
 }
 
+static void take_zone(struct nb_walk *walk, const struct nb_zone *zone, enum nb_truth truth,
+		      struct nb_place place)
+{
+	if (walk->zone.set == NB_YES || walk->is_untracked == NB_YES)
+		return;
+	/* some may have another one */
+	if (walk->zone.set || walk->is_untracked)
+		truth = NB_MAYBE;
+	walk->zone = *zone;
+	walk->zone.set = truth;
+	walk->zone.place = place;
+	walk->zone.base = walk->base;
+}
+
 /* What matches does its part beside the verdict. */
 static void take_effects(struct way *way, const struct step *step, const struct nb_chain *chain,
 			 size_t position, bool sure)
@@ -865,7 +904,10 @@ static void take_effects(struct way *way, const struct step *step, const struct 
 	struct nb_place place = { chain, chain->rules[position], position };
 	enum nb_truth truth = sure ? NB_YES : NB_MAYBE;
 
-	if (step->untracks && truth > way->walk->is_untracked) {
+	if (step->zone.set)
+		take_zone(way->walk, &step->zone, truth, place);
+	/* what has a zone is left alone */
+	if (step->untracks && truth > way->walk->is_untracked && way->walk->zone.set != NB_YES) {
 		way->walk->is_untracked = truth;
 		way->walk->untracked = place;
 	}
@@ -937,8 +979,10 @@ static unsigned int walk_rules(struct way *way, const struct nb_chain *chain, si
 void nb_walk_chain(struct nb_walk *walk, const struct nb_chain *base, size_t count)
 {
 	struct way way = { .walk = walk };
-	unsigned int ways = walk_rules(&way, base, count, true);
+	unsigned int ways;
 
+	walk->base = base;
+	ways = walk_rules(&way, base, count, true);
 	if (ways & FALLS && count < base->count) {
 		way.outcomes |= NB_OUTCOME_CONTINUE;
 		ways &= ~(unsigned int)FALLS;

@@ -81,6 +81,19 @@ struct nb_place {
 	size_t position; /* from 0 */
 };
 
+/*
+ * The zone of connection tracking in which a request's answers are expected, or an answer is looked
+ * for: the one for direction "reply". It is 0 where no rule sets one, and where one sets the other
+ * direction's alone.
+ */
+struct nb_zone {
+	enum nb_truth set; /* the first rule that sets one does; then others have no effect */
+	bool known;	   /* of those that set one */
+	uint16_t id;
+	struct nb_place place;
+	const struct nb_chain *base; /* that was walked then */
+};
+
 struct nb_walk {
 	const struct nb_chain_list *chains;
 	struct nb_packet packet; /* rules may change its mark */
@@ -92,10 +105,12 @@ struct nb_walk {
 	void *data;
 	struct nb_course course;
 	/* results, gathered over all calls */
-	unsigned int outcomes; /* NB_OUTCOME_* of the last call */
-	struct nb_place drop;  /* what drops last */
+	const struct nb_chain *base; /* of the last call */
+	unsigned int outcomes;	     /* NB_OUTCOME_* of that */
+	struct nb_place drop;	     /* what drops last */
 	struct nb_place untracked;
 	enum nb_truth is_untracked;
+	struct nb_zone zone;
 	struct nb_place diverted;
 	struct nb_diversion diversion;
 	struct nb_place remarked; /* what may have changed the bits of @guarded */

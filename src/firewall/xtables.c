@@ -348,6 +348,31 @@ static enum nb_xt_effect set_connmark(const struct nb_packet *packet, uint32_t r
 	return NB_XT_MARKS;
 }
 
+static enum nb_xt_effect set_zone(const struct nb_packet *packet, const void *data, size_t length,
+				  struct nb_xt_change *ret)
+{
+	struct xt_ct_target_info info;
+
+	/* the same in all revisions: flags and zone */
+	if (length < offsetof(struct xt_ct_target_info, ct_events))
+		return NB_XT_MAY_DROP;
+	memcpy(&info, data, offsetof(struct xt_ct_target_info, ct_events));
+	if (info.flags & XT_CT_NOTRACK)
+		return NB_XT_UNTRACKS;
+	ret->zone_known = true;
+	ret->zone = info.zone;
+	/* the mark counts that the packet has a little later, when it is tracked */
+	if (info.flags & XT_CT_ZONE_MARK) {
+		ret->zone_known = (packet->mark_known & UINT16_MAX) == UINT16_MAX;
+		ret->zone = (uint16_t)packet->mark;
+	}
+	if ((info.flags & (XT_CT_ZONE_DIR_ORIG | XT_CT_ZONE_DIR_REPL)) == XT_CT_ZONE_DIR_ORIG) {
+		ret->zone_known = true;
+		ret->zone = 0;
+	}
+	return NB_XT_ZONES;
+}
+
 bool nb_xt_nat_range(const void *info, size_t length, struct nb_nat_range *ret)
 {
 	unsigned int flags;
@@ -415,14 +440,8 @@ enum nb_xt_effect nb_xt_target(const struct nb_packet *packet, const char *name,
 	if (strcmp(name, "DNAT") == 0 || strcmp(name, "REDIRECT") == 0)
 		return info && nb_xt_nat_range(info, length, &ret->range) ? NB_XT_TRANSLATES
 									  : NB_XT_MAY_TRANSLATE;
-	if (strcmp(name, "CT") == 0) {
-		uint16_t flags = 0;
-
-		if (!info || length < sizeof(flags))
-			return NB_XT_MAY_DROP;
-		memcpy(&flags, info, sizeof(flags));
-		return flags & XT_CT_NOTRACK ? NB_XT_UNTRACKS : NB_XT_CONTINUES;
-	}
+	if (strcmp(name, "CT") == 0)
+		return info ? set_zone(packet, info, length, ret) : NB_XT_MAY_DROP;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (strcmp(name, known[i].name) == 0)
 			return known[i].effect;

@@ -15,6 +15,7 @@ enum nb_xt_effect {
 	NB_XT_DROPS,
 	NB_XT_MAY_DROP, /* hands it to somebody, or is not known */
 	NB_XT_UNTRACKS,
+	NB_XT_ZONES,		/* sets the zone in which answers are to ret->zone */
 	NB_XT_MARKS,		/* changes the packet's mark: ret->mark */
 	NB_XT_MARKS_CONNECTION, /* the connection's */
 };
@@ -22,6 +23,8 @@ enum nb_xt_effect {
 struct nb_xt_change {
 	struct nb_mark_change mark;
 	struct nb_nat_range range;
+	uint16_t zone; /* 0 also if it is one for requests alone */
+	bool zone_known;
 };
 
 /* Read the data of DNAT and REDIRECT, of any revision; false: it is of none that is known. */

@@ -77,6 +77,26 @@ def early_iptables(rule):
     }"""))
 
 
+def raw(*rules):
+    return "\n".join(f"iptables-nft -t raw -A {rule}" for rule in rules)
+
+
+def zones(prerouting="", output="", priority=-300):
+    return nft(f"""table inet site {{
+        chain prerouting {{
+            type filter hook prerouting priority {priority}; policy accept;
+            {prerouting}
+        }}
+        chain output {{
+            type filter hook output priority {priority}; policy accept;
+            {output}
+        }}
+    }}""")
+
+
+ZONED = r"packets .* tracked in another zone than their answers, .* because of rule \d+ of chain "
+ANSWERS_ZONED = r"answers .* tracked in another zone than what they answer, .* because of rule \d+ of chain "
+
 DROPPED = [
     # --- before the translation
     ("a drop before the translation", chain("tcp dport 11434 drop", hook="prerouting",
@@ -206,6 +226,33 @@ DROPPED = [
     ("a nat chain that drops", chain("tcp dport 11434 drop", head="type nat hook prerouting priority "
                                      "-150; policy accept;", hook="prerouting"),
      r"rule \d+ of chain inet site prerouting \(.*th dport 11434 drop\)"),
+    # --- zones of connection tracking: answers are looked for in another one
+    ("a zone of what the bridge sends", raw("PREROUTING -i br-app -j CT --zone 5"),
+     ZONED + r"ip raw PREROUTING \(iifname \"br-app\" -j CT\)"),
+    ("a zone of all that comes in", raw("PREROUTING -j CT --zone 5"), ZONED + "ip raw PREROUTING"),
+    ("a zone of the answers' way", raw("PREROUTING -i br-app -j CT --zone-reply 5"),
+     ZONED + "ip raw PREROUTING"),
+    ("a zone of answers", raw("OUTPUT -o br-app -j CT --zone 5"), ANSWERS_ZONED + "ip raw OUTPUT"),
+    ("a zone of answers' own way", raw("OUTPUT -o br-app -j CT --zone-reply 5"),
+     ANSWERS_ZONED + "ip raw OUTPUT"),
+    ("a zone of requests, and of answers one that is for requests",
+     raw("PREROUTING -i br-app -j CT --zone 5", "OUTPUT -o br-app -j CT --zone-orig 5"),
+     ZONED + "ip raw PREROUTING"),
+    ("a zone by mark", "iptables-nft -t raw -A PREROUTING -i br-app -j MARK --set-mark 5\n" +
+     raw("PREROUTING -i br-app -j CT --zone mark"), ZONED + "ip raw PREROUTING"),
+    ("nft's zone", zones("iifname \"br-app\" ct zone set 5"),
+     ZONED + r"inet site prerouting \(iifname \"br-app\" ct zone set 5\)"),
+    ("nft's zone by a map", zones("ct zone set iifname map { \"br-app\" : 5, \"br-two\" : 6 }"),
+     ZONED + "inet site prerouting"),
+    ("nft's zone of the answers' way", zones("iifname \"br-app\" ct reply zone set 5"),
+     ZONED + r"inet site prerouting \(.* ct reply zone set 5\)"),
+    ("nft's zone of answers", zones("", "oifname \"br-app\" ct zone set 5"),
+     ANSWERS_ZONED + r"inet site output \(.* ct zone set 5\)"),
+    ("nft's zone of answers' own way", zones("", "oifname \"br-app\" ct reply zone set 5"),
+     ANSWERS_ZONED + "inet site output"),
+    ("nft's zone of requests' way, and one of answers",
+     zones("iifname \"br-app\" ct original zone set 5", "oifname \"br-app\" ct zone set 5"),
+     ANSWERS_ZONED + "inet site output"),
     # --- somebody who translates first
     ("a DNAT before ours", nat("tcp dport 11434 dnat ip to 172.30.0.9:80"),
      r"packets from br-app to 11434/tcp are sent to 172\.30\.0\.9:80 by "
@@ -306,6 +353,22 @@ def _():
         file.write("1")
     obstacle(chain("ip daddr 127.0.0.0/8 drop", "bridge", hook="input"),
              r"rule \d+ of chain bridge site input \(ip daddr 127\.0\.0\.0/8 drop\)")
+
+
+@case("a zone of requests and another one of answers: both are named, and both have to go")
+def _():
+    lab.good("add", "br-app", f"{PORT}:{lab.mapped}")
+    sh(zones("iifname \"br-app\" ct zone set 5", "oifname \"br-app\" ct zone set 6"))
+    sh("conntrack -F 2>/dev/null", check=False)
+    expect(lab.tcp(PORT, timeout=1.5) != REACHED, "control: no answer")
+    found = warnings_of("check")
+    expect_eq(len(found), 2, found)
+    expect_match(ZONED + "inet site prerouting", found[0], "requests")
+    expect_match(ANSWERS_ZONED + "inet site output", found[-1], "answers")
+    for warning in found:
+        sh(warning.rsplit("): ", 1)[1] + "; conntrack -F 2>/dev/null")
+    expect_eq(lab.tcp(PORT), REACHED, "mended")
+    expect_eq(warnings_of("check"), [], "check, mended")
 
 
 @case("a DNAT of somebody's to where the mapping leads is no obstacle; one to elsewhere is")
@@ -470,6 +533,31 @@ HEALTHY = [
         "ip saddr { 172.16.0.0/13, 172.30.1.0/24 } drop\nip saddr 172.30.1.0-172.31.255.255 drop\n"
         "ip saddr < 172.30.0.0 drop\nip saddr > 172.30.0.255 drop",
         hook="prerouting", priority=10)),
+    ("zones of requests' way alone", raw("PREROUTING -i br-app -j CT --zone-orig 5",
+                                         "OUTPUT -o br-app -j CT --zone-orig 6"),
+     raw("OUTPUT -j NOTRACK") + "\niptables-nft -t raw -I OUTPUT -o br-app -j CT --zone-reply 5"),
+    ("one zone for a bridge, both ways", raw("PREROUTING -i br-app -j CT --zone 5",
+                                             "OUTPUT -o br-app -j CT --zone 5"),
+     "iptables-nft -t raw -F OUTPUT"),
+    ("one zone for answers, both ways", raw("PREROUTING -i br-app -j CT --zone-reply 5",
+                                            "OUTPUT -o br-app -j CT --zone-reply 5"),
+     "iptables-nft -t raw -F PREROUTING"),
+    ("nft's zones by maps, both ways",
+     zones("ct zone set iifname map { \"br-app\" : 5, \"br-two\" : 6 }",
+           "ct zone set oifname map { \"br-app\" : 5, \"br-two\" : 6 }"),
+     "nft flush chain inet site output"),
+    ("nft's zones of requests' way alone",
+     zones("iifname \"br-app\" ct original zone set 5", "oifname \"br-app\" ct original zone set 6"),
+     "nft flush chain inet site output; nft add rule inet site output ct reply zone set 5"),
+    ("zones of another bridge, of the loopback, and 0",
+     zones("iifname \"br-two\" ct zone set 6\niifname \"lo\" ct zone set 7\nct zone set 0",
+           "oifname \"lo\" ct zone set 7"), "nft insert rule inet site prerouting ct zone set 5"),
+    ("a zone of what is tracked already", zones("ct zone set 5", "ct zone set 6", -199),
+     "nft delete table inet site\n" + zones("ct zone set 5", "", -201)),
+    ("a zone hides it from NOTRACK, and from another zone",
+     raw("PREROUTING -i br-app -j CT --zone 5", "PREROUTING -i br-app -j NOTRACK",
+         "PREROUTING -i br-app -j CT --zone 6", "OUTPUT -o br-app -j CT --zone 5"),
+     "iptables-nft -t raw -D PREROUTING 1"),
     ("a DNAT behind ours", nat("tcp dport 11434 dnat ip to 172.30.0.9", -109),
      "nft delete table inet site\n" + nat("tcp dport 11434 dnat ip to 172.30.0.9", -111)),
     ("a DNAT of other packets", nat("dnat ip to tcp dport map { 22 : 172.30.0.9 }"),

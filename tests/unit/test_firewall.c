@@ -782,18 +782,89 @@ END_TEST
 
 START_TEST(tracking)
 {
-	const struct xt_ct_target_info untrack = { .flags = XT_CT_NOTRACK }, helper = { .zone = 1 };
+	const struct xt_ct_target_info untrack = { .flags = XT_CT_NOTRACK };
 
-	add_target(rule_in(0), "CT", 1, &helper, sizeof(helper));
-	outcome();
-	ck_assert_int_eq(walk.is_untracked, NB_NO);
 	add_target(rule_maybe(0), "CT", 1, &untrack, sizeof(untrack));
 	outcome();
 	ck_assert_int_eq(walk.is_untracked, NB_MAYBE);
 	rule_add(rule_in(0), "notrack");
 	outcome();
 	ck_assert_int_eq(walk.is_untracked, NB_YES);
-	ck_assert_uint_eq(walk.untracked.position, 2);
+	ck_assert_uint_eq(walk.untracked.position, 1);
+}
+END_TEST
+
+static void add_zone(struct nftnl_rule *rule, uint16_t id, int direction)
+{
+	struct nftnl_expr *expr = rule_add(rule, "immediate");
+
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_IMM_DREG, NFT_REG_1);
+	nftnl_expr_set(expr, NFTNL_EXPR_IMM_DATA, &id, sizeof(id));
+	expr = rule_add(rule, "ct");
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_KEY, NFT_CT_ZONE);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_CT_SREG, NFT_REG_1);
+	if (direction >= 0)
+		nftnl_expr_set_u8(expr, NFTNL_EXPR_CT_DIR, (uint8_t)direction);
+}
+
+START_TEST(zones)
+{
+	static const struct {
+		int direction; /* of nf_tables; -1: both */
+		uint16_t flags;
+		uint16_t id; /* that answers have */
+	} rows[] = {
+		{ -1, 0, 5 },
+		{ IP_CT_DIR_REPLY, XT_CT_ZONE_DIR_REPL, 5 },
+		{ IP_CT_DIR_ORIGINAL, XT_CT_ZONE_DIR_ORIG, 0 },
+		{ -1, XT_CT_ZONE_DIR_ORIG | XT_CT_ZONE_DIR_REPL, 5 },
+	};
+	const struct xt_ct_target_info untrack = { .flags = XT_CT_NOTRACK };
+	const struct xt_ct_target_info by_mark = { .flags = XT_CT_ZONE_MARK };
+
+	for (size_t i = 0; i < COUNT(rows); i++) {
+		const struct xt_ct_target_info zone = { .flags = rows[i].flags, .zone = 5 };
+
+		for (int xt = 0; xt < 2; xt++) {
+			setup();
+			if (xt)
+				add_target(rule_in(0), "CT", 1, &zone, sizeof(zone));
+			else
+				add_zone(rule_in(0), 5, rows[i].direction);
+			/* the first one is it, and hides it from those that come later */
+			add_zone(rule_in(0), 6, -1);
+			add_target(rule_in(0), "CT", 1, &untrack, sizeof(untrack));
+			ck_assert_uint_eq(outcome(), ACCEPT);
+			ck_assert_msg(walk.zone.set == NB_YES && walk.zone.known &&
+					      walk.zone.id == rows[i].id &&
+					      walk.zone.place.position == 0,
+				      "row %zu: %d, %u", i, walk.zone.set, walk.zone.id);
+			ck_assert_int_eq(walk.is_untracked, NB_NO);
+		}
+	}
+	/* some have one; others another */
+	setup();
+	add_zone(rule_maybe(0), 5, -1);
+	add_zone(rule_in(0), 6, -1);
+	outcome();
+	ck_assert_int_eq(walk.zone.set, NB_MAYBE);
+	/* what is not tracked has none */
+	setup();
+	rule_add(rule_in(0), "notrack");
+	add_zone(rule_in(0), 5, -1);
+	outcome();
+	ck_assert_int_eq(walk.zone.set, NB_NO);
+	/* the mark's, if that is known */
+	setup();
+	add_target(rule_in(0), "CT", 1, &by_mark, sizeof(by_mark));
+	outcome();
+	ck_assert(!walk.zone.known);
+	setup();
+	set_mark_to(rule_in(0), 0x10007);
+	add_target(rule_in(0), "CT", 1, &by_mark, sizeof(by_mark));
+	outcome();
+	ck_assert(walk.zone.known);
+	ck_assert_uint_eq(walk.zone.id, 7);
 }
 END_TEST
 
@@ -1282,6 +1353,7 @@ int main(void)
 	unit_add_between(suite, "marks_of_connections", marks_of_connections, setup, teardown);
 	unit_add_between(suite, "ways_with_marks", ways_with_marks, setup, teardown);
 	unit_add_between(suite, "tracking", tracking, setup, teardown);
+	unit_add_between(suite, "zones", zones, setup, teardown);
 	unit_add_between(suite, "translations", translations, setup, teardown);
 	unit_add_between(suite, "translations_of_maps", translations_of_maps, setup, teardown);
 	unit_add_between(suite, "translations_of_iptables", translations_of_iptables, setup,

@@ -7,7 +7,6 @@
  * and what is neither is too.
  */
 #include <arpa/inet.h>
-#include <errno.h>
 #include <linux/if_arp.h>
 #include <linux/if_ether.h>
 #include <linux/netfilter.h>
@@ -28,86 +27,6 @@
 #define DEEPEST_LEGACY 512
 /* Rules walked again for another mark; behind that a chain counts as one that nobody can read. */
 #define MOST_AGAIN 100000
-
-const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
-				     const char *name)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		const struct nb_chain *chain = &list->items[i];
-
-		if (chain->family == from->family && chain->legacy == from->legacy &&
-		    strcmp(chain->name, name) == 0 && strcmp(chain->table, from->table) == 0)
-			return chain;
-	}
-	return NULL;
-}
-
-struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, const char *table,
-				   const char *name)
-{
-	struct nb_chain *added;
-
-	if (list->count == list->capacity) {
-		size_t capacity = list->capacity ? 2 * list->capacity : 16;
-
-		added = reallocarray(list->items, capacity, sizeof(*added));
-		if (!added)
-			return NULL;
-		list->items = added;
-		list->capacity = capacity;
-	}
-	added = &list->items[list->count++];
-	*added = (struct nb_chain){
-		.family = family,
-		.table = strdup(table),
-		.name = strdup(name),
-	};
-	return added->table && added->name ? added : NULL;
-}
-
-bool nb_chain_has_device(const struct nb_chain *chain, const char *device)
-{
-	for (size_t i = 0; i < chain->device_count; i++)
-		if (strcmp(chain->devices[i], device) == 0)
-			return true;
-	return false;
-}
-
-int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule)
-{
-	if (chain->count == chain->capacity) {
-		size_t capacity = chain->capacity ? 2 * chain->capacity : 8;
-		struct nftnl_rule **grown = reallocarray(chain->rules, capacity,
-							 sizeof(struct nftnl_rule *));
-
-		if (!grown) {
-			if (rule)
-				nftnl_rule_free(rule);
-			return -ENOMEM;
-		}
-		chain->rules = grown;
-		chain->capacity = capacity;
-	}
-	chain->rules[chain->count++] = rule;
-	return 0;
-}
-
-void nb_chain_list_clear(struct nb_chain_list *list)
-{
-	for (size_t i = 0; i < list->count; i++) {
-		struct nb_chain *chain = &list->items[i];
-
-		for (size_t j = 0; j < chain->count; j++)
-			if (chain->rules[j])
-				nftnl_rule_free(chain->rules[j]);
-		free(chain->rules);
-		free(chain->devices);
-		free(chain->table);
-		free(chain->name);
-	}
-	free(list->items);
-	memset(list, 0, sizeof(*list));
-}
 
 /* One rule on its way through its expressions. */
 struct step {

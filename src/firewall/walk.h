@@ -6,51 +6,9 @@
 #ifndef NAT_BRIDGE_FIREWALL_WALK_H
 #define NAT_BRIDGE_FIREWALL_WALK_H
 
-#include <libnftnl/chain.h>
-#include <libnftnl/rule.h>
-
+#include "chain_list.h"
 #include "divert.h"
 #include "packet.h"
-
-/* A chain of somebody's, a base chain or one that is jumped to. */
-struct nb_chain {
-	uint8_t family;
-	char *table;
-	char *name;
-	bool base;
-	bool dormant; /* its table is switched off: it sees nothing */
-	bool owned;   /* its table belongs to a process: nobody else may change it */
-	bool legacy;  /* of iptables-legacy, which nf_tables knows nothing of */
-	bool policy_drops;
-	uint32_t hook;
-	int32_t priority;
-	char type[8];			 /* "filter", "nat", "route" */
-	char (*devices)[NB_IFNAME_SIZE]; /* whose ingress, or egress, it is */
-	size_t device_count;
-	bool egress;
-	bool loaded, waits;	   /* its rules have been read; will be */
-	struct nftnl_rule **rules; /* NULL in it: one that libnftnl cannot read */
-	size_t count;
-	size_t capacity;
-};
-
-/* Chains by family, table and name. */
-struct nb_chain_list {
-	struct nb_chain *items;
-	size_t count;
-	size_t capacity;
-};
-
-/* The chain to which rules of @from jump by that name, or NULL. */
-const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
-				     const char *name);
-bool nb_chain_has_device(const struct nb_chain *chain, const char *device);
-/* Append an empty chain with copies of these names; NULL: no memory. */
-struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, const char *table,
-				   const char *name);
-/* Takes @rule (NULL: unreadable), also when it fails with -ENOMEM. */
-int nb_chain_append(struct nb_chain *chain, struct nftnl_rule *rule);
-void nb_chain_list_clear(struct nb_chain_list *list);
 
 /* The key of a set: what it may be at the lowest and at the highest, as bytes. */
 struct nb_key {

@@ -18,7 +18,6 @@
 #include "../ruleset/foreign.h"
 #include "chains.h"
 #include "legacy.h"
-#include "sets.h"
 #include "way.h"
 
 #define TRANSLATES_AT  (NF_IP_PRI_NAT_DST - 10) /* chain `translate`, among those of type nat */
@@ -139,6 +138,7 @@ int nb_way_read(struct nb_way *way, struct nb_error *err)
 		r = nb_legacy_read(&way->chains);
 	if (r < 0)
 		return r;
+	way->sets = (struct nb_set_reader){ .nl = way->nl, .chains = &way->chains };
 	way->sorted = calloc(way->chains.count + 1, sizeof(*way->sorted));
 	if (!way->sorted)
 		return -ENOMEM;
@@ -300,12 +300,11 @@ static void make_packet(struct nb_packet *packet, const struct nb_way *way,
 void nb_way_walk(struct nb_walk *walk, struct nb_way *way, const struct nb_flow_path *path,
 		 enum nb_leg leg, const struct nb_chain *chain)
 {
-	struct nb_set_reader sets = { .nl = way->nl, .chains = &way->chains };
 	struct nb_zone zone = walk->zone;
 
 	walk->chains = &way->chains;
 	walk->look_up = nb_set_look_up;
-	walk->data = &sets;
+	walk->data = &way->sets;
 	walk->diversion.truth = NB_NO;
 	walk->course = (struct nb_course){
 		.target = path->target,

@@ -9,6 +9,7 @@
 #include "../ruleset/foreign.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/route.h"
+#include "sets.h"
 #include "tell.h"
 #include "walk.h"
 
@@ -19,6 +20,7 @@ struct nb_way {
 	struct nb_netlink *nl;
 	uint32_t mark;
 	struct nb_chain_list chains;
+	struct nb_set_reader sets; /* of their tables, for walks */
 	struct nb_foreign_name *owned;
 	size_t owned_count;
 	struct nb_foreign_name *dormant;

@@ -41,6 +41,7 @@ struct writer {
 	/* what was put into a register, to be written somewhere */
 	const void *value;
 	uint32_t value_length;
+	bool turned; /* into network byte order, what is in the host's else */
 };
 
 static __attribute__((format(printf, 2, 3))) void put(struct writer *writer, const char *format,
@@ -63,6 +64,7 @@ static void load(struct writer *writer, const char *field, enum kind kind)
 	writer->kind = kind;
 	writer->masked = false;
 	writer->value = NULL;
+	writer->turned = false;
 }
 
 static uint32_t get(const struct nftnl_expr *expr, uint16_t attribute)
@@ -237,6 +239,8 @@ static void write_value(struct writer *writer, const void *data, size_t length)
 	uint32_t word = 0;
 
 	memcpy(&word, data, length > sizeof(word) ? sizeof(word) : length);
+	if (writer->turned)
+		word = ntohl(word);
 	switch (writer->kind) {
 	case KIND_NAME:
 		memcpy(name, data, length > NB_IFNAME_SIZE ? NB_IFNAME_SIZE : length);
@@ -310,6 +314,28 @@ static void write_cmp(struct writer *writer, const struct nftnl_expr *expr)
 	put(writer, " ");
 }
 
+static void write_range(struct writer *writer, const struct nftnl_expr *expr)
+{
+	uint32_t low_size = 0, high_size = 0;
+	const void *low = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_FROM_DATA, &low_size);
+	const void *high = nftnl_expr_get(expr, NFTNL_EXPR_RANGE_TO_DATA, &high_size);
+
+	if (!writer->field || !low || !high)
+		return;
+	put(writer, "%s %s", writer->field,
+	    get(expr, NFTNL_EXPR_RANGE_OP) == NFT_RANGE_NEQ ? "!= " : "");
+	write_value(writer, low, low_size);
+	put(writer, "-");
+	write_value(writer, high, high_size);
+	put(writer, " ");
+}
+
+static void write_byteorder(struct writer *writer, const struct nftnl_expr *expr)
+{
+	if (get(expr, NFTNL_EXPR_BYTEORDER_SIZE) == sizeof(uint32_t))
+		writer->turned = !writer->turned;
+}
+
 static void write_lookup(struct writer *writer, const struct nftnl_expr *expr)
 {
 	const char *set = nftnl_expr_get_str(expr, NFTNL_EXPR_LOOKUP_SET);
@@ -352,9 +378,11 @@ static int write_expression(struct nftnl_expr *expr, void *data)
 		const char *name;
 		void (*write)(struct writer *, const struct nftnl_expr *);
 	} known[] = {
-		{ "meta", write_meta },	    { "payload", write_payload },   { "ct", write_ct },
-		{ "fib", write_fib },	    { "bitwise", write_bitwise },   { "cmp", write_cmp },
-		{ "lookup", write_lookup }, { "immediate", write_verdict },
+		{ "meta", write_meta },	      { "payload", write_payload },
+		{ "ct", write_ct },	      { "fib", write_fib },
+		{ "bitwise", write_bitwise }, { "cmp", write_cmp },
+		{ "lookup", write_lookup },   { "immediate", write_verdict },
+		{ "range", write_range },     { "byteorder", write_byteorder },
 	};
 	const char *name = nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), *detail = NULL;
 	struct writer *writer = data;
@@ -364,7 +392,7 @@ static int write_expression(struct nftnl_expr *expr, void *data)
 			known[i].write(writer, expr);
 			return 0;
 		}
-	if (strcmp(name, "counter") == 0 || strcmp(name, "byteorder") == 0)
+	if (strcmp(name, "counter") == 0)
 		return 0;
 	/* it may have filled the register, and nobody here knows with what */
 	load(writer, NULL, KIND_NONE);

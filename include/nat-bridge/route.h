@@ -38,6 +38,23 @@ struct nb_route_policies {
 int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
 		      struct nb_route_policies *ret, struct nb_error *err);
 
+/* A rule of policy routing that looks at the packet's mark. */
+struct nb_route_mark {
+	uint32_t value, mask; /* host byte order; a mask of all bits is none */
+	char text[192]; /* about as `ip rule` has it: "100: from all fwmark 0x1/0x3 lookup 7" */
+};
+
+struct nb_route_mark_list {
+	struct nb_route_mark *items;
+	size_t count;
+};
+
+/*
+ * Those of IPv4, in the order of their priorities. 0, or -errno with @err filled. @ret->items is
+ * to be freed, also after a failure.
+ */
+int nb_route_marks(struct nb_netlink *nl, struct nb_route_mark_list *ret, struct nb_error *err);
+
 /* A route of the main table. */
 struct nb_route_entry {
 	int ifindex; /* 0: none, as of a blackhole */

@@ -3,8 +3,10 @@
 #include <arpa/inet.h>
 #include <linux/fib_rules.h>
 #include <linux/rtnetlink.h>
+#include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -48,6 +50,7 @@ static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const 
 			uint32_t table, char *text, size_t size)
 {
 	uint32_t mark = word_of(attrs, FRA_FWMARK, 0);
+	uint32_t mask = word_of(attrs, FRA_FWMASK, mark ? UINT32_MAX : 0);
 	size_t used = (size_t)snprintf(text, size, "%s",
 				       header->flags & FIB_RULE_INVERT ? "not " : "");
 
@@ -57,8 +60,10 @@ static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const 
 	else
 		used += (size_t)snprintf(text + used, size - used, "from all ");
 	used += put_prefix(text + used, size - used, "to", attrs[FRA_DST], header->dst_len);
-	if (mark)
+	if (mask == UINT32_MAX)
 		used += (size_t)snprintf(text + used, size - used, "fwmark 0x%x ", mark);
+	else if (mask)
+		used += (size_t)snprintf(text + used, size - used, "fwmark 0x%x/0x%x ", mark, mask);
 	if (attrs[FRA_IIFNAME])
 		used += (size_t)snprintf(text + used, size - used, "iif %.15s ",
 					 mnl_attr_get_str(attrs[FRA_IIFNAME]));
@@ -109,23 +114,36 @@ static bool matches(const struct fib_rule_hdr *header, struct nlattr *const *att
 	return all != (bool)(header->flags & FIB_RULE_INVERT);
 }
 
-static int read_policy(const struct nlmsghdr *message, void *data)
+/* The attributes of a rule, by type; NULL: the message is none. */
+static const struct fib_rule_hdr *read_rule(const struct nlmsghdr *message,
+					    struct nlattr *attrs[FRA_MAX + 1])
 {
 	const struct fib_rule_hdr *header = mnl_nlmsg_get_payload(message);
-	struct nlattr *attrs[FRA_MAX + 1] = { NULL }, *attr;
+	struct nlattr *attr;
+
+	memset(attrs, 0, (FRA_MAX + 1) * sizeof(*attrs));
+	if (message->nlmsg_type != RTM_NEWRULE ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*header)))
+		return NULL;
+	mnl_attr_for_each(attr, message, sizeof(*header)) {
+		if (mnl_attr_get_type(attr) <= FRA_MAX)
+			attrs[mnl_attr_get_type(attr)] = attr;
+	}
+	return header;
+}
+
+static int read_policy(const struct nlmsghdr *message, void *data)
+{
+	struct nlattr *attrs[FRA_MAX + 1];
+	const struct fib_rule_hdr *header = read_rule(message, attrs);
 	struct policy_search *search = data;
 	struct nb_route_policies *found = search->found;
 	uint32_t priority, table;
 	char text[160];
 	size_t used;
 
-	if (message->nlmsg_type != RTM_NEWRULE ||
-	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*header)))
+	if (!header)
 		return 0;
-	mnl_attr_for_each(attr, message, sizeof(*header)) {
-		if (mnl_attr_get_type(attr) <= FRA_MAX)
-			attrs[mnl_attr_get_type(attr)] = attr;
-	}
 	priority = word_of(attrs, FRA_PRIORITY, 0);
 	table = word_of(attrs, FRA_TABLE, header->table);
 	if (is_standard(attrs, priority, table) || !matches(header, attrs, search))
@@ -140,23 +158,63 @@ static int read_policy(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
-int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
-		      struct nb_route_policies *ret, struct nb_error *err)
+static int read_mark(const struct nlmsghdr *message, void *data)
+{
+	struct nlattr *attrs[FRA_MAX + 1];
+	const struct fib_rule_hdr *header = read_rule(message, attrs);
+	struct nb_route_mark_list *list = data;
+	struct nb_route_mark *grown;
+	uint32_t value, mask;
+	char text[sizeof(grown->text) - 16];
+
+	if (!header)
+		return 0;
+	value = word_of(attrs, FRA_FWMARK, 0);
+	mask = word_of(attrs, FRA_FWMASK, value ? UINT32_MAX : 0);
+	if (!mask)
+		return 0;
+	grown = reallocarray(list->items, list->count + 1, sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	list->items = grown;
+	grown += list->count++;
+	*grown = (struct nb_route_mark){ .value = value, .mask = mask };
+	word_policy(header, attrs, word_of(attrs, FRA_TABLE, header->table), text, sizeof(text));
+	snprintf(grown->text, sizeof(grown->text), "%u: %s", word_of(attrs, FRA_PRIORITY, 0), text);
+	return 0;
+}
+
+static int dump_policies(struct nb_netlink *nl,
+			 int (*callback)(const struct nlmsghdr *message, void *data), void *data,
+			 struct nb_error *err)
 {
 	char buffer[256] = { 0 };
 	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct policy_search search = { .source = source, .address = address, .found = ret };
 	struct fib_rule_hdr *header;
 	struct nb_netlink_ack ack;
 	int r;
 
-	memset(ret, 0, sizeof(*ret));
 	request->nlmsg_type = RTM_GETRULE;
 	request->nlmsg_flags = NLM_F_DUMP;
 	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
 	header->family = AF_INET;
-	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_policy, &search, &ack);
+	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, callback, data, &ack);
 	return r < 0 ? nb_netlink_error(err, &ack, r, "read the rules of policy routing") : 0;
+}
+
+int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
+		      struct nb_route_policies *ret, struct nb_error *err)
+{
+	struct policy_search search = { .source = source, .address = address, .found = ret };
+
+	memset(ret, 0, sizeof(*ret));
+	return dump_policies(nl, read_policy, &search, err);
+}
+
+int nb_route_marks(struct nb_netlink *nl, struct nb_route_mark_list *ret, struct nb_error *err)
+{
+	memset(ret, 0, sizeof(*ret));
+	return dump_policies(nl, read_mark, ret, err);
 }
 
 struct route_search {

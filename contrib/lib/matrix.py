@@ -26,8 +26,9 @@ NOT_RUN = [
      "tests/engines/podman.sh run them, without these events"),
     ("netavark's nftables backend", "all", "its version in Debian 12 and here has none"),
     ("kube-proxy, kubelet, Tailscale", "all", "the programs themselves; rules like theirs are in "
-     "tests/packets/obstacles.py"),
-    ("Cilium", "all", "neither the program nor rules like its own"),
+     "tests/packets/obstacles.py and marks.py"),
+    ("Cilium", "all", "the program itself; marks and rules of policy routing like its own are in "
+     "tests/packets/marks.py"),
 ]
 
 

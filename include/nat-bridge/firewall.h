@@ -50,7 +50,11 @@ struct nb_obstacle {
 		[NB_OBSTACLE_WHERE]; /* the same in words: "rule 7 of chain ip filter INPUT (...)" */
 	char cure[NB_OBSTACLE_CURE]; /* a command, or what to do */
 	char program[64];	     /* who most likely made that chain; "" = nobody can tell */
-	uint32_t mark;		     /* of a clash: the bits */
+	/* of a clash */
+	uint32_t mark;	 /* our bits */
+	const char *use; /* what is done with them: "asks for it"; NULL with @whole */
+	bool whole;	 /* they change what somebody sees who compares the whole mark */
+	size_t more;	 /* so many rules beside it */
 	/* of a diversion: where to; address 0: one of the host, both 0: not known */
 	struct nb_target diverted_to;
 };

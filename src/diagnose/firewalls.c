@@ -70,7 +70,10 @@ struct nb_cause *nb_blame_obstacle(struct nb_diagnosis *diagnosis, const struct 
 		cause->severity = NB_WARNING;
 	}
 	nb_obstacle_what(obstacle, cause->what, sizeof(cause->what));
-	if (obstacle->program[0])
+	if (obstacle->kind == NB_OBSTACLE_CLASHES && !obstacle->family)
+		snprintf(cause->evidence, sizeof(cause->evidence),
+			 "read from the rules of policy routing");
+	else if (obstacle->program[0])
 		snprintf(cause->evidence, sizeof(cause->evidence),
 			 "read from the ruleset; made by %s, most likely", obstacle->program);
 	else

@@ -6,7 +6,12 @@
 #include "nat-bridge/firewall.h"
 #include "walk.h"
 
-/* Find the first rule that sets a bit of @mark, or asks for it and not for the whole mark. */
-int nb_clash_find(const struct nb_chain_list *chains, uint32_t mark, struct nb_obstacle_list *ret);
+/*
+ * Find who uses a bit of @mark, by a rule of these chains or of policy routing, and append at most
+ * one obstacle for all of them; and one for a rule that compares the whole mark and does something
+ * else to packets of @paths, sorted by bridge, because they have ours. 0 or -ENOMEM.
+ */
+int nb_clash_find(struct nb_netlink *nl, struct nb_chain_list *chains, uint32_t mark,
+		  const struct nb_flow_path *paths, size_t count, struct nb_obstacle_list *ret);
 
 #endif

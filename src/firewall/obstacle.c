@@ -287,7 +287,7 @@ int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_
 		r = search.result;
 	}
 	if (r == 0 && count)
-		r = nb_clash_find(&search.way.chains, mark, ret);
+		r = nb_clash_find(nl, &search.way.chains, mark, paths, count, ret);
 	nb_way_clear(&search.way);
 	return r == -ENOMEM ? r : 0;
 }

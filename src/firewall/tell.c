@@ -162,6 +162,31 @@ void nb_obstacle_list_clear(struct nb_obstacle_list *list)
 	memset(list, 0, sizeof(*list));
 }
 
+/* "bit", or "bits" */
+static const char *word_bits(uint32_t mark)
+{
+	return mark & (mark - 1) ? "bits" : "bit";
+}
+
+static void word_clash(const struct nb_obstacle *obstacle, char *buffer, size_t size)
+{
+	char more[40] = "";
+
+	if (obstacle->more)
+		snprintf(more, sizeof(more), " (and %zu more)", obstacle->more);
+	if (obstacle->whole)
+		snprintf(buffer, size,
+			 "%s%s asks for the whole packet mark, and does something else to packets "
+			 "of mappings because they have nat-bridge's %s 0x%x in it",
+			 obstacle->where, more, word_bits(obstacle->mark), obstacle->mark);
+	else
+		snprintf(buffer, size,
+			 "%s 0x%x of the packet mark, which nat-bridge sets on packets of mappings "
+			 "and clears on all others to 127.0.0.0/8, is used by %s, which %s%s",
+			 word_bits(obstacle->mark), obstacle->mark, obstacle->where, obstacle->use,
+			 more);
+}
+
 char *nb_obstacle_what(const struct nb_obstacle *obstacle, char *buffer, size_t size)
 {
 	static const char *const words[] = {
@@ -182,9 +207,7 @@ char *nb_obstacle_what(const struct nb_obstacle *obstacle, char *buffer, size_t 
 			 "network goes another way",
 			 path->bridge);
 	else if (obstacle->kind == NB_OBSTACLE_CLASHES)
-		snprintf(buffer, size,
-			 "bit 0x%x of the packet mark, which is nat-bridge's, is used by %s, too",
-			 obstacle->mark, obstacle->where);
+		word_clash(obstacle, buffer, size);
 	else if (obstacle->kind == NB_OBSTACLE_DIVERTS && obstacle->diverted_to.address)
 		snprintf(buffer, size, "packets from %s to %u/%s are sent to %s by %s",
 			 path->bridge, path->port, nb_protocol_name(path->protocol),

@@ -913,3 +913,13 @@ void nb_walk_chain(struct nb_walk *walk, const struct nb_chain *base, size_t cou
 	walk->outcomes = way.outcomes;
 	free(way.visits);
 }
+
+enum nb_truth nb_walk_matches(struct nb_walk *walk, const struct nb_chain *chain,
+			      const struct nftnl_rule *rule)
+{
+	struct step step = { .walk = walk, .chain = chain, .matches = NB_YES };
+
+	/* libnftnl 1.2.4 lacks const here; it does not write */
+	nftnl_expr_foreach((struct nftnl_rule *)(uintptr_t)rule, run_expression, &step);
+	return step.matches;
+}

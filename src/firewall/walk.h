@@ -81,4 +81,8 @@ struct nb_walk {
  */
 void nb_walk_chain(struct nb_walk *walk, const struct nb_chain *base, size_t count);
 
+/* Does one rule of @chain match the walk's packet? Nothing is gathered, and nothing changed. */
+enum nb_truth nb_walk_matches(struct nb_walk *walk, const struct nb_chain *chain,
+			      const struct nftnl_rule *rule);
+
 #endif

@@ -200,4 +200,31 @@ def _():
     expect(lab.tcp(PORT, timeout=1.0) != REACHED, "the rule that is left opens nothing")
 
 
+@case("marks: who uses our bit is named, who does not is not")
+def _():
+    for lines, pattern in (
+            (["-t mangle -A FORWARD -j MARK --set-xmark 0x10000000/0x10000000"],
+             r"used by rule 1 of iptables-legacy's chain FORWARD in table mangle \(-j MARK\), which sets"),
+            (["-A FORWARD -m mark --mark 0x10000000/0xf0000000 -j ACCEPT"],
+             r"rule 1 of iptables-legacy's chain FORWARD in table filter \(-m mark .*which asks for it"),
+            (["-t mangle -N save", "-t mangle -A INPUT -j save",
+              "-t mangle -A save -j CONNMARK --save-mark"],
+             r"rule 1 of iptables-legacy's chain save in table mangle .*which stores it"),
+            (["-t mangle -A INPUT -m mark --mark 0 -j MARK --set-mark 5"],
+             "iptables-legacy's chain INPUT in table mangle .* asks for the whole packet mark"),
+            (["-t mangle -A PREROUTING -j CONNMARK --restore-mark",
+              "-t mangle -A PREROUTING -m mark --mark 0 -j MARK --set-mark 5",
+              "-t mangle -A PREROUTING -j CONNMARK --save-mark",
+              "-t mangle -A FORWARD -m mark --mark 0x40000/0xff0000 -j ACCEPT",
+              "-t mangle -A POSTROUTING -j CONNMARK --save-mark"], None)):
+        fresh()
+        legacy(*lines)
+        found = warnings_of("add", "br-app", f"{PORT}:{lab.mapped}")
+        expect_eq(len(found), 1 if pattern else 0, f"{lines}: {found}")
+        if pattern:
+            expect_match(pattern, found and found[0], f"{lines}")
+        expect_eq(lab.tcp(PORT), REACHED, "reached")
+        expect_eq(warnings_of("check"), found, "check")
+
+
 run(fresh)

@@ -725,25 +725,6 @@ def _():
         lab.good("remove", "br-app", PORT)
 
 
-@case("somebody who uses our bit of the mark")
-def _():
-    for setup in ("iptables-nft -A FORWARD -m mark --mark 0x10000000/0x30000000 -j ACCEPT",
-                  "iptables-nft -t mangle -A FORWARD -j MARK --set-xmark 0x10000000/0x10000000",
-                  chain("meta mark & 0xf0000000 == 0x10000000 accept", hook="forward"),
-                  chain("meta mark set meta mark | 0x10000000", hook="forward"),
-                  chain("meta mark set meta mark & 0x0fffffff", hook="forward")):
-        fresh()
-        sh("set -e\n" + setup)
-        found = warnings_of("add", "br-app", f"{PORT}:{lab.mapped}")
-        expect_eq(len(found), 1, f"{setup}: {found}")
-        expect_match("bit 0x10000000 .* is used by rule", found and found[0], setup)
-        expect_eq(lab.tcp(PORT), REACHED, "it works nevertheless")
-        lab.good("remove", "br-app", PORT)
-        with open(lab.config, "w") as file:
-            json.dump({"mark": 0x400}, file)
-        expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "another bit")
-
-
 @case("a table that its owner alone may change: what to ask of it")
 def _():
     lab.good("add", "br-app", f"{PORT}:{lab.mapped}")

@@ -70,6 +70,19 @@ void rule_add_match(struct nftnl_rule *rule, const char *name, uint32_t revision
 	nftnl_expr_set(expr, NFTNL_EXPR_MT_INFO, copy, (uint32_t)length);
 }
 
+void rule_add_target(struct nftnl_rule *rule, const char *name, uint32_t revision, const void *info,
+		     size_t length)
+{
+	struct nftnl_expr *expr = rule_add(rule, "target");
+	void *copy = malloc(length); /* the expression will own it */
+
+	ck_assert_ptr_nonnull(copy);
+	memcpy(copy, info, length);
+	nftnl_expr_set_str(expr, NFTNL_EXPR_TG_NAME, name);
+	nftnl_expr_set_u32(expr, NFTNL_EXPR_TG_REV, revision);
+	nftnl_expr_set(expr, NFTNL_EXPR_TG_INFO, copy, (uint32_t)length);
+}
+
 void rule_add_verdict(struct nftnl_rule *rule, int verdict, const char *chain)
 {
 	struct nftnl_expr *expr = rule_add(rule, "immediate");

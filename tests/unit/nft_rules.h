@@ -19,6 +19,8 @@ void rule_add_compare(struct nftnl_rule *rule, uint32_t op, const void *data, si
 /* An xt match with a copy of @info. */
 void rule_add_match(struct nftnl_rule *rule, const char *name, uint32_t revision, const void *info,
 		    size_t length);
+void rule_add_target(struct nftnl_rule *rule, const char *name, uint32_t revision, const void *info,
+		     size_t length);
 void rule_add_verdict(struct nftnl_rule *rule, int verdict, const char *chain);
 /* The comment as nft keeps it, in the rule's userdata. */
 void rule_set_comment(struct nftnl_rule *rule, const char *comment);

@@ -53,13 +53,21 @@ static void blame_legacy(struct nb_diagnosis *diagnosis, const struct nb_case *o
 			   "iptables-legacy-save -c shows the rule whose counter grows");
 }
 
+/* Our filter at the bridge's ingress drops what somebody took our mark from. */
+static bool blame_mark(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	const struct nb_cause *cause = nb_judge_find(diagnosis, one, "mark");
+
+	return cause && cause->claim == NB_CLAIMS_TO_STOP && nb_judge_prove(diagnosis, one, "mark");
+}
+
 /* The kernel refused to route it to itself: a martian, or the reverse path filter. */
 static void blame_routing(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 {
 	if (one->link->route_localnet == 0 && nb_judge_prove(diagnosis, one, "route-localnet"))
 		return;
 	/* with bridge-nf-call-iptables prerouting comes before the bridge itself */
-	if (!one->flow.on_bridge && blame_port(diagnosis, one))
+	if (!one->flow.on_bridge && (blame_mark(diagnosis, one) || blame_port(diagnosis, one)))
 		return;
 	nb_judge_source(diagnosis, one);
 }

@@ -74,7 +74,8 @@ struct stretch {
 	const struct nb_flow_path *path;
 	enum nb_leg leg;
 	struct nb_walk walk;
-	const struct nb_chain *remarks; /* where the mark was lost */
+	bool marked;			/* by our own chain */
+	const struct nb_chain *remarks; /* where the mark was lost behind that */
 	bool may_fail;			/* some packet of the kind may not get through */
 	bool failed;			/* none does, and it was told */
 };
@@ -124,10 +125,27 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 	}
 	if (walk->is_untracked == NB_YES)
 		fail(stretch, NB_OBSTACLE_UNTRACKS, chain);
-	else if (walk->outcomes == NB_OUTCOME_DROP && stretch->remarks && stretch->remarks != chain)
+	else if (walk->outcomes == NB_OUTCOME_DROP && stretch->leg == NB_LEG_ENTERS &&
+		 stretch->remarks && stretch->remarks != chain)
 		fail(stretch, NB_OBSTACLE_REMARKS, stretch->remarks);
 	else if (walk->outcomes == NB_OUTCOME_DROP)
 		fail(stretch, NB_OBSTACLE_DROPS, chain);
+}
+
+/* With bridge-nf-call-iptables others may take our mark before the filter at ingress asks for it. */
+static void pass_filter(struct stretch *stretch)
+{
+	const struct nb_packet *packet = &stretch->walk.packet;
+	uint32_t ours = stretch->search->way.mark;
+
+	/* no chain behind ours did anything to it */
+	if (stretch->leg != NB_LEG_TRANSLATED || !stretch->search->way.filtered ||
+	    !stretch->marked || !stretch->remarks)
+		return;
+	if (packet->mark_known & ~packet->mark & ours)
+		fail(stretch, NB_OBSTACLE_REMARKS, stretch->remarks);
+	else if (~packet->mark_known & ours)
+		stretch->may_fail = true;
 }
 
 /* What is found first is told, for behind that nothing comes. */
@@ -138,9 +156,12 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 		.search = search,
 		.path = path,
 		.leg = leg,
-		.walk.guarded = leg == NB_LEG_ENTERS ? search->way.mark : 0,
+		.walk.guarded = leg == NB_LEG_ENTERS ||
+						(leg == NB_LEG_TRANSLATED && search->way.filtered)
+					? search->way.mark
+					: 0,
 	};
-	bool marked = false;
+	bool filtered = false;
 
 	nb_packet_set_marks(&stretch.walk.packet, carried);
 	for (size_t i = 0; i < search->way.sorted_count && !stretch.failed; i++) {
@@ -148,14 +169,22 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 
 		if (nb_way_leg(&search->way, chain, path) != leg)
 			continue;
-		if (!marked && nb_way_is_behind_ours(leg, chain)) {
+		if (!filtered && chain->device_count) {
+			pass_filter(&stretch);
+			filtered = true;
+			if (stretch.failed)
+				break;
+		}
+		if (!stretch.marked && nb_way_is_behind_ours(leg, chain)) {
 			nb_packet_write_mark(&stretch.walk.packet, search->way.mark,
 					     search->way.mark);
 			stretch.walk.remarked.chain = stretch.remarks = NULL;
-			marked = true;
+			stretch.marked = true;
 		}
 		walk_one(&stretch, chain);
 	}
+	if (!filtered && !stretch.failed)
+		pass_filter(&stretch);
 	*carried = nb_packet_marks(&stretch.walk.packet);
 	*ret_zone = stretch.walk.zone;
 	/* mended, they come to rules that were not looked at */

@@ -18,6 +18,7 @@
 #include "../ruleset/foreign.h"
 #include "chains.h"
 #include "legacy.h"
+#include "nat-bridge/ingress.h"
 #include "way.h"
 
 #define TRANSLATES_AT  (NF_IP_PRI_NAT_DST - 10) /* chain `translate`, among those of type nat */
@@ -326,12 +327,24 @@ bool nb_zones_differ(const struct nb_zone *requests, const struct nb_zone *answe
 	       (requests->set ? requests->id : 0) != (answers->set ? answers->id : 0);
 }
 
+/* Is our filter at the ingress of this bridge? */
+static bool is_filtered(const struct nb_way *way, const struct nb_flow_path *path)
+{
+	struct nb_link link = { .index = path->index };
+	struct nb_error ignored;
+
+	memcpy(link.name, path->bridge, sizeof(link.name));
+	return path->index && nb_ingress_read(way->nl, &link, way->mark, &ignored) == 0 &&
+	       link.ingress.priority;
+}
+
 void nb_way_read_bridge_nf(struct nb_way *way, const struct nb_flow_path *path)
 {
 	char file[64 + NB_IFNAME_SIZE];
 
 	snprintf(file, sizeof(file), "/sys/class/net/%s/bridge/nf_call_iptables", path->bridge);
 	way->bridge_nf = read_flag(BRIDGE_NF) || read_flag(file);
+	way->filtered = way->bridge_nf && is_filtered(way, path);
 }
 
 void nb_way_enter(const struct nb_way *way, enum nb_leg leg, struct nb_marks *carried)

@@ -29,6 +29,7 @@ struct nb_way {
 	size_t sorted_count, link_count; /* all; those before IPv4's */
 	/* of the bridge that is looked at */
 	bool bridge_nf; /* IPv4 hooks see its packets before its own later chains do */
+	bool filtered;	/* and behind those our filter at its ingress asks for our mark */
 	struct nb_prefix network;
 };
 
@@ -38,7 +39,7 @@ struct nb_way {
  */
 int nb_way_read(struct nb_way *way, struct nb_error *err);
 void nb_way_clear(struct nb_way *way);
-/* Read the setting of the path's bridge, or the one of all bridges. */
+/* Read that setting of the path's bridge, or the one of all bridges, and whether our filter is there. */
 void nb_way_read_bridge_nf(struct nb_way *way, const struct nb_flow_path *path);
 
 /*

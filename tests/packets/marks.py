@@ -94,7 +94,7 @@ NAMED = [
     ("a value", nft("meta mark 0x10000001 accept", "forward"), "chain inet site forward .* asks for"),
     ("a set", nft("meta mark { 1, 0x10000000 } counter", "output"), "asks for it"),
     ("a set with intervals", nft("meta mark @s counter", "output", more="""set s {
-        type mark; flags interval; elements = { 3-5, 0x10000000-0x1fffffff } }"""), "asks for it"),
+        type mark; flags interval; elements = { 3-5, 0x0f000000-0x1fffffff } }"""), "asks for it"),
     ("a range of which no bound has it", nft("meta mark 0x0f000000-0x2fffffff counter", "output"),
      r"\(meta mark >= 0xf000000 meta mark <= 0x2fffffff\)"),
     ("all but a range", nft("meta mark != 0x10000000-0x1fffffff counter", "output"),
@@ -413,6 +413,56 @@ def _():
         expect_eq(len(found), 1 if warned else 0, f"{rule}: {found}")
         if found:
             expect_match(warned, found[0], rule)
+
+
+# With bridge-nf-call-iptables the filter at the bridge's ingress is behind these.
+TAKEN = [
+    ("a whole mark that is set", nft("meta mark set 0x2", priority=-50), True),
+    ("a mark of one port", nft("tcp dport 22 meta mark set 1\ntcp dport 8088 meta mark set 2"), True),
+    ("a mark that is set in the bridge", nft("meta mark set 0x2", priority=10, family="bridge"), True),
+    ("a mark of other bits", nft("meta mark set meta mark & 0xffffff00 | 0x2", priority=-50), False),
+    ("a mark of other ports", nft("tcp dport { 22, 8089 } meta mark set 2", priority=-50), False),
+    ("a whole mark before ours", nft("meta mark set 2", priority=-150), False),
+    ("a mark that is set behind the filter", """nft -f - <<'NFT'
+        table netdev site {
+            chain late {
+                type filter hook ingress device "br-app" priority 0
+                meta mark set 2
+            }
+        }\nNFT\n""", False),
+]
+
+
+def taken(setup, is_taken):
+    if not os.path.exists(BRIDGE_NF):
+        skip("this kernel has no br_netfilter", kernel=True)
+    for setting in (BRIDGE_NF, "/sys/class/net/br-app/bridge/nf_call_iptables"):
+        fresh()
+        sh(setup)
+        expect_eq(warnings_of("add", "br-app", f"{PORT}:{lab.mapped}"), [], "without it")
+        expect(reaches(), "control: reached without it")
+        set_to(setting, "1")
+        expect_eq(reaches(), not is_taken, "reached")
+        found = warnings_of("check")
+        expect_eq(len(found), is_taken, f"{found}")
+        if is_taken:
+            expect_match(r"packets from br-app to 11434/tcp lose their mark, and are dropped behind "
+                         r"that, by rule \d+ of chain (inet|bridge) site prerouting", found[0], "check")
+            if setting == BRIDGE_NF:
+                findings = lab.nb("doctor", "--json").json["findings"]
+                expect_eq([f["code"] for f in findings], ["mark"], "the doctor")
+            sh("tc qdisc del dev br-app clsact")
+            expect(reaches(), "control: reached where there is no filter")
+            expect_eq(lab.nb("check", "--json").json["warnings"], [], "and not a word of it")
+            lab.good("apply")
+            sh(found[0].rsplit("): ", 1)[1])
+            expect(reaches(), "the command mends it")
+            expect_eq(warnings_of("check"), [], "mended")
+        lab.good("remove", "br-app", PORT)
+        set_to(setting, "0")
+
+
+table_cases([(f"bridge-nf-call-iptables, and {name}", *rest) for name, *rest in TAKEN], taken)
 
 
 @case("all bits are somebody's: no other one is named")

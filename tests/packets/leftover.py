@@ -12,9 +12,11 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
+from watcher import Watcher  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "conntrack"))
 PORT = str(lab.mapped)
+BRIDGE_NF = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 HOST = """
 table ip others {
 	chain post { type nat hook postrouting priority 100; ip saddr 10.99.0.0/16 masquerade; }
@@ -24,10 +26,22 @@ table ip others {
 """
 
 
+def set_bridge_nf(value):
+    if os.path.exists(BRIDGE_NF):
+        with open(BRIDGE_NF, "w", encoding="ascii") as file:
+            file.write(value)
+
+
+def bridge_nf_values():
+    return "01" if os.path.exists(BRIDGE_NF) else "0"
+
+
 def fresh(previous=1):
     lab.agent().call("hang_up")
+    set_bridge_nf("0")
     lab.reset()
     sh("conntrack -F", check=False)
+    sh(f"ss -K src 127.0.0.1:{PORT}", check=False)
     sh("nft -f -", stdin=HOST)
     lab.set_conf("br-app", "route_localnet", previous)
 
@@ -125,6 +139,85 @@ def _():
     os.unlink(f"{lab.rules}/iface.br-app-{PORT}-tcp.json")
     lab.good("apply")
     ended("its file was deleted")
+
+
+def goes_on(bridge_nf, what):
+    """What docs/security.md says of a flow that connection tracking knows, and no guard keeps back."""
+    got = lab.agent().call("exchange", "one", 1)
+    if bridge_nf == "0":
+        expect_match("^(more\n)+$", got, f"{what}: somebody else's table still translates it")
+    else:
+        expect_eq(got, "timeout", f"{what}: translated before it comes to the filter")
+
+
+FLUSH = "flush ruleset\n" + HOST
+AFTERWARDS = (("apply",), ("remove", "br-app", PORT), ("flush",))
+
+
+@case("a flush lets tracked flows go on, also of a mapping that is over, until the next command")
+def _():
+    for bridge_nf in bridge_nf_values():
+        for words in AFTERWARDS:
+            fresh(0)
+            set_bridge_nf(bridge_nf)
+            lab.good("add", "br-app", PORT, "--for", "2s")
+            connect()
+            wait_until_over()
+            sh("nft -f -", stdin=FLUSH)
+            goes_on(bridge_nf, f"bridge-nf {bridge_nf}")
+            lab.good(*words)
+            ended(f"bridge-nf {bridge_nf}, {' '.join(words)}")
+
+
+@case("so does the new name of a bridge")
+def _():
+    for bridge_nf in bridge_nf_values():
+        fresh(0)
+        set_bridge_nf(bridge_nf)
+        lab.good("add", "br-app", PORT, "--for", "2s")
+        connect()
+        wait_until_over()
+        sh("ip link set br-app name br-new")
+        goes_on(bridge_nf, f"renamed, bridge-nf {bridge_nf}")
+        lab.good("apply")
+        sh("ip link set br-new name br-app")
+        ended(f"renamed, bridge-nf {bridge_nf}")
+
+
+@case("where a watcher is a flow ends with the time of its mapping, and a flush brings none back")
+def _():
+    fresh(0)
+    with Watcher(lab):
+        lab.good("add", "br-app", PORT, "--for", "2s")
+        connect()
+        expect(wait_for(lambda: flows() == [], 10), "it is ended")
+        sh("nft -f -", stdin=FLUSH)
+        expect(wait_for(lambda: lab.nb("check").rc == 0), "mended")
+        ended("watched")
+
+
+@case("a live connection outlives a flush that apply follows, if it is not reset in between")
+def _():
+    for bridge_nf in bridge_nf_values():
+        fresh(0)
+        set_bridge_nf(bridge_nf)
+        lab.good("add", "br-app", PORT)
+        connect()
+        sh("nft -f -", stdin=FLUSH)
+        goes_on(bridge_nf, f"bridge-nf {bridge_nf}")
+        lab.good("apply")
+        expect_match("^(more\n)+$", lab.agent().call("exchange", "one", 5), "it goes on")
+    # nobody translates: what is sent then is for a port of the gateway where nobody listens
+    fresh(0)
+    lab.good("add", "br-app", PORT)
+    connect()
+    # an acknowledgement is something, too, and the kernel takes its time for it
+    expect(wait_for(lambda: "unacked" not in sh(f"ss -Htni src 127.0.0.1:{PORT}")), "acknowledged")
+    sh("nft flush ruleset")
+    lab.good("apply")
+    expect_eq(lab.agent().call("exchange", "one", 3), "more\n", "nothing was sent in between")
+    sh("nft flush ruleset")
+    expect_eq(lab.agent().call("exchange", "one", 1), "reset", "something was sent in between")
 
 
 @case("what is still mapped lives on through all of that")

@@ -47,7 +47,7 @@ int nb_ingress_probe(struct nb_netlink *nl, uint32_t mark, char *why, size_t why
 
 /*
  * Attach @program, made for @mark, to the ingress of @ifindex, in place of @old if that is one of
- * ours. A qdisc is made if there is none; one without filters is taken for ours if @old says so.
+ * ours. A qdisc is made if there is none; one that is there is ours if @old says so.
  * Returns 0 or a negative errno, the kernel's own, with
  * @ack filled; -ENODEV: the device is gone.
  */
@@ -56,7 +56,8 @@ int nb_ingress_attach(struct nb_netlink *nl, int ifindex, const struct nb_ingres
 /* Does that errno mean that such a filter cannot be had here? */
 bool nb_ingress_is_impossible(int number);
 /*
- * Detach @old, and the qdisc with it if we made it and nobody else has a filter there.
+ * Detach @old, and the qdisc with it if we made it and nobody else has a filter there. Of @old the
+ * filter may be gone, and only the qdisc there.
  * What is gone already is no failure.
  */
 int nb_ingress_detach(struct nb_netlink *nl, int ifindex, const struct nb_ingress *old,

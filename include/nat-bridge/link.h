@@ -21,7 +21,7 @@ struct nb_ingress {
 	uint32_t priority; /* 0: there is none */
 	uint32_t handle;
 	bool current;	/* this version made it, for the mark that is configured */
-	bool own_qdisc; /* the qdisc is ours, too */
+	bool own_qdisc; /* the qdisc is ours, too; it may be there without the filter */
 	bool preceded;	/* somebody else's filter is asked first */
 };
 

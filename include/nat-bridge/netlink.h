@@ -47,11 +47,12 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 		   struct nb_netlink_ack *ack);
 
 /*
- * Send @first and the request that stands directly behind it in one datagram, so that no
- * process ends between the two; the answer, and the return value, are the second's alone.
+ * Send @count requests, which stand one directly behind the other from @first on, in one
+ * datagram, so that no process ends between them; the answer, and the return value, are the
+ * last one's alone.
  */
-int nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
-			 struct nb_netlink_ack *ack);
+int nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
+			struct nb_netlink_ack *ack);
 
 /*
  * Send a ready nfnetlink batch of @length bytes in one datagram and collect

@@ -95,7 +95,7 @@ static bool devices_agree(const struct nb_state *devices, const struct nb_bridge
 		if (wanted != nb_link_is_tagged(link) || (wanted && link->route_localnet != 1))
 			return false;
 		if (wanted ? !link->ingress.current && devices->ingress != NB_INGRESS_IMPOSSIBLE
-			   : link->ingress.priority != 0)
+			   : link->ingress.priority != 0 || link->ingress.own_qdisc)
 			return false;
 		found += wanted;
 	}

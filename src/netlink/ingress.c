@@ -3,10 +3,13 @@
  * The filter at a device's ingress by rtnetlink: qdisc clsact and classifier
  * bpf, as tc(8) would make them.
  *
- * The filter's name says by which version and for which mark it was made, and
- * whether the qdisc is ours, too: nothing else would remember that, and the name
- * lives and dies with what it is about. Names are what a dump can compare: it does not
- * show the program.
+ * The filter's name says by which version and for which mark it was made: names are what a dump can
+ * compare, it does not show the program.
+ *
+ * Whose the qdisc is says an empty chain in it, to which no packet comes, and the filter's name, too. Both
+ * live and die with the qdisc, and the chain outlives the filter: `tc filter del` without a chain
+ * takes what is in chain 0. So a qdisc that somebody has made, before or in place of
+ * ours, is never taken for ours, and ours never stays for want of somebody who remembers.
  */
 #include <errno.h>
 #include <linux/gen_stats.h>
@@ -26,8 +29,10 @@
 #define NAME_QDISC  ":qdisc"
 #define NAME_SIZE   48
 
-#define INGRESS	     TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
-#define EGRESS	     TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
+#define INGRESS TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)
+#define EGRESS	TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_EGRESS)
+/* "nb" again: where it is the qdisc is ours */
+#define CHAIN	     NB_INGRESS_HANDLE
 #define LOOPBACK     1 /* its index in every network namespace */
 #define REQUEST_SIZE 512
 
@@ -117,20 +122,39 @@ static int read_hook(struct nb_netlink *nl, int ifindex, uint32_t parent, struct
 	return r;
 }
 
+static struct nlmsghdr *put_chain(char *buffer, uint16_t type, uint16_t flags, int ifindex)
+{
+	struct nlmsghdr *request = put_request(buffer, type, flags, ifindex, INGRESS);
+
+	mnl_attr_put_u32(request, TCA_CHAIN, CHAIN);
+	return request;
+}
+
+/* What nothing can be said of: a device that went away, and a kernel that knows no filters at all. */
+static bool is_absent(int number)
+{
+	return number == -ENODEV || number == -EINVAL || number == -EOPNOTSUPP;
+}
+
 int nb_ingress_read(struct nb_netlink *nl, struct nb_link *link, uint32_t mark,
 		    struct nb_error *err)
 {
 	struct reader reader = { .ours = &link->ingress };
+	char buffer[REQUEST_SIZE] = { 0 }, what[96];
 	struct nb_netlink_ack ack;
-	char what[96];
 	int r;
 
 	snprintf(reader.name, sizeof(reader.name), NAME_FORMAT, mark);
 	r = read_hook(nl, link->index, INGRESS, &reader, &ack);
 	link->ingress.preceded = link->ingress.priority && reader.first &&
 				 reader.first <= link->ingress.priority;
-	/* a device that went away, and a kernel that knows no filters at all */
-	if (r == -ENODEV || r == -EINVAL || r == -EOPNOTSUPP)
+	if (r == 0 && !link->ingress.own_qdisc) {
+		r = nb_netlink_ask(nl, NETLINK_ROUTE,
+				   put_chain(buffer, RTM_GETCHAIN, 0, link->index), NULL, NULL,
+				   &ack);
+		link->ingress.own_qdisc = r == 0;
+	}
+	if (is_absent(r))
 		r = 0;
 	if (r == 0)
 		return 0;
@@ -260,18 +284,30 @@ static struct nlmsghdr *put_filter(char *buffer, uint16_t type, uint16_t flags, 
 	return request;
 }
 
-/* With @with_qdisc the qdisc, too, in one step: alone it would not say whose it is. */
+/*
+ * With @with_qdisc the qdisc, too, and the chain that says that it is ours: in one step, so that
+ * there is none without. (A chain that is there already is no failure.)
+ */
 static int create_filter(struct nb_netlink *nl, int ifindex, const struct nb_ingress *filter,
 			 bool with_qdisc, int program, uint32_t mark, struct nb_netlink_ack *ack)
 {
-	char buffer[2 * REQUEST_SIZE] = { 0 }, name[NAME_SIZE];
-	struct nlmsghdr *first = NULL, *request;
+	char buffer[3 * REQUEST_SIZE] = { 0 }, *end = buffer, name[NAME_SIZE];
+	struct nlmsghdr *request;
 	struct nlattr *options;
+	size_t count = 1;
 
-	if (with_qdisc)
-		first = put_qdisc(buffer, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, ifindex);
-	request = put_filter(first ? mnl_nlmsg_get_payload_tail(first) : buffer, RTM_NEWTFILTER,
-			     NLM_F_CREATE, ifindex, filter->priority, filter->handle);
+	if (with_qdisc) {
+		request = put_qdisc(end, RTM_NEWQDISC, NLM_F_CREATE | NLM_F_EXCL, ifindex);
+		end = mnl_nlmsg_get_payload_tail(request);
+		count++;
+	}
+	if (filter->own_qdisc) {
+		request = put_chain(end, RTM_NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, ifindex);
+		end = mnl_nlmsg_get_payload_tail(request);
+		count++;
+	}
+	request = put_filter(end, RTM_NEWTFILTER, NLM_F_CREATE, ifindex, filter->priority,
+			     filter->handle);
 	snprintf(name, sizeof(name), NAME_FORMAT "%s", mark, filter->own_qdisc ? NAME_QDISC : "");
 	options = mnl_attr_nest_start(request, TCA_OPTIONS);
 	mnl_attr_put_u32(request, TCA_BPF_FD, (uint32_t)program);
@@ -279,7 +315,7 @@ static int create_filter(struct nb_netlink *nl, int ifindex, const struct nb_ing
 	mnl_attr_put_u32(request, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
 	mnl_attr_put_u32(request, TCA_BPF_FLAGS_GEN, TCA_CLS_FLAGS_SKIP_HW);
 	mnl_attr_nest_end(request, options);
-	return first ? nb_netlink_ask_twice(nl, NETLINK_ROUTE, first, ack) : ask(nl, request, ack);
+	return nb_netlink_ask_last(nl, NETLINK_ROUTE, (struct nlmsghdr *)buffer, count, ack);
 }
 
 /* Has anybody else a filter there, coming in or going out? 1, 0, or a negative errno. */
@@ -321,7 +357,7 @@ int nb_ingress_attach(struct nb_netlink *nl, int ifindex, const struct nb_ingres
 	there = has_qdisc(nl, ifindex, ack);
 	if (there < 0)
 		return there;
-	filter.own_qdisc = !there || (old->own_qdisc && has_others(nl, ifindex, ack) == 0);
+	filter.own_qdisc = !there || old->own_qdisc;
 	filter.handle = NB_INGRESS_HANDLE;
 	filter.priority = NB_INGRESS_PRIORITY;
 	do {
@@ -332,18 +368,32 @@ int nb_ingress_attach(struct nb_netlink *nl, int ifindex, const struct nb_ingres
 	return r;
 }
 
+/* Others use the qdisc, or it is theirs: our filter goes, and what calls the qdisc ours. */
+static int delete_filter(struct nb_netlink *nl, int ifindex, const struct nb_ingress *old,
+			 struct nb_netlink_ack *ack)
+{
+	char buffer[2 * REQUEST_SIZE] = { 0 };
+	struct nlmsghdr *first = NULL;
+
+	if (old->own_qdisc)
+		first = put_chain(buffer, RTM_DELCHAIN, 0, ifindex);
+	if (first && !old->priority)
+		return ask(nl, first, ack);
+	put_filter(first ? mnl_nlmsg_get_payload_tail(first) : buffer, RTM_DELTFILTER, 0, ifindex,
+		   old->priority, old->handle);
+	return nb_netlink_ask_last(nl, NETLINK_ROUTE, (struct nlmsghdr *)buffer, first ? 2 : 1,
+				   ack);
+}
+
 int nb_ingress_detach(struct nb_netlink *nl, int ifindex, const struct nb_ingress *old,
 		      struct nb_netlink_ack *ack)
 {
-	char buffer[REQUEST_SIZE] = { 0 };
 	int r = old->own_qdisc ? has_others(nl, ifindex, ack) : 1;
 
-	if (r == 0) /* the filter goes with it: no moment without a name that says whose it is */
+	if (r == 0) /* the filter goes with it, and the chain */
 		r = delete_qdisc(nl, ifindex, ack);
 	else if (r > 0)
-		r = ask(nl,
-			put_filter(buffer, RTM_DELTFILTER, 0, ifindex, old->priority, old->handle),
-			ack);
-	/* somebody took away the filter, its priority, the qdisc, the device */
+		r = delete_filter(nl, ifindex, old, ack);
+	/* somebody took away the filter, its priority, the chain, the qdisc, the device */
 	return r == -ENOENT || r == -EINVAL || r == -ENODEV ? 0 : r;
 }

@@ -268,15 +268,18 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 	return ask(nl, bus, request, request, callback, data, ack);
 }
 
-int nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
-			 struct nb_netlink_ack *ack)
+int nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
+			struct nb_netlink_ack *ack)
 {
-	struct nlmsghdr *second = mnl_nlmsg_get_payload_tail(first);
+	struct nlmsghdr *request = first;
 
-	/* its answer, which has another sequence, is skipped */
-	first->nlmsg_flags |= NLM_F_REQUEST;
-	first->nlmsg_seq = nb_netlink_sequences(nl, 1);
-	return ask(nl, bus, first, second, NULL, NULL, ack);
+	for (size_t i = 1; i < count; i++) {
+		/* its answer, which has another sequence, is skipped */
+		request->nlmsg_flags |= NLM_F_REQUEST;
+		request->nlmsg_seq = nb_netlink_sequences(nl, 1);
+		request = mnl_nlmsg_get_payload_tail(request);
+	}
+	return ask(nl, bus, first, request, NULL, NULL, ack);
 }
 
 /* One datagram holds the whole batch: the send buffer must take it. */

@@ -152,9 +152,6 @@ static void add_ingress_step(struct planner *p, struct nb_ingress_step **steps, 
 	*steps = grown;
 	grown[*count] = (struct nb_ingress_step){ .ifindex = link->index, .old = link->ingress };
 	memcpy(grown[*count].name, link->name, sizeof(link->name));
-	/* somebody took our filter away: what it was alone in is ours, too */
-	if (link->ingress.priority == 0 && nb_link_is_tagged(link))
-		grown[*count].old.own_qdisc = true;
 	(*count)++;
 }
 
@@ -728,14 +725,15 @@ static void plan_ingress(struct planner *p)
 		const struct nb_ingress *ingress = &link->ingress;
 
 		if (!nb_bridge_find(&plan->bridges, link->name)) {
-			if (ingress->priority == 0 || state->partial)
+			if ((ingress->priority == 0 && !ingress->own_qdisc) || state->partial)
 				continue;
 			/* what it holds back is not known: `apply` knows */
 			if (!p->desired->complete && !nb_bridge_find(&state->bridges, link->name))
 				continue;
 			if (!nb_bridge_find(&state->bridges, link->name))
 				find(p, NB_DRIFT_LEFT, link->name,
-				     "the ingress filter of %s is left over", link->name);
+				     "the ingress %s of %s is left over",
+				     ingress->priority ? "filter" : "qdisc", link->name);
 			add_ingress_step(p, &plan->detach, &plan->detach_count, link);
 			continue;
 		}

@@ -20,14 +20,16 @@ static void print_ingress(const struct nb_ingress_step *steps, size_t count, boo
 
 		if (attach && !old->priority)
 			fprintf(out, "# tc qdisc add dev %s clsact\n", steps[i].name);
-		fprintf(out,
-			"# tc filter %s dev %s ingress protocol all pref %u handle 0x%x bpf%s\n",
-			!attach		? "del"
-			: old->priority ? "replace"
-					: "add",
-			steps[i].name, old->priority ? old->priority : NB_INGRESS_PRIORITY,
-			old->priority ? old->handle : NB_INGRESS_HANDLE,
-			attach ? " (drops 127.0.0.0/8 without the mark)" : "");
+		if (attach || old->priority)
+			fprintf(out,
+				"# tc filter %s dev %s ingress protocol all pref %u handle 0x%x "
+				"bpf%s\n",
+				!attach		? "del"
+				: old->priority ? "replace"
+						: "add",
+				steps[i].name, old->priority ? old->priority : NB_INGRESS_PRIORITY,
+				old->priority ? old->handle : NB_INGRESS_HANDLE,
+				attach ? " (drops 127.0.0.0/8 without the mark)" : "");
 		if (!attach && old->own_qdisc)
 			fprintf(out, "# tc qdisc del dev %s clsact, unless others use it\n",
 				steps[i].name);

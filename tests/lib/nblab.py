@@ -765,12 +765,14 @@ class Lab:
 
     @staticmethod
     def ingress():
-        """Devices with qdisc clsact, and the names of the filters at their ingress."""
+        """Devices with qdisc clsact, and the names of the filters and chains at their ingress."""
         devices = [qdisc["dev"] for qdisc in json.loads(sh("tc -j qdisc show") or "[]")
                    if qdisc["kind"] == "clsact"]
         return {device: [item["options"].get("bpf_name")
                          for item in json.loads(sh(f"tc -j filter show dev {device} ingress"))
-                         if "options" in item] for device in devices}
+                         if "options" in item]
+                + re.findall(r"chain [1-9]\d*", sh(f"tc chain show dev {device} ingress"))
+                for device in devices}
 
     def snapshot(self, directory=None):
         return {"ruleset": self.ruleset(), "generation": generation(),

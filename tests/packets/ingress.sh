@@ -235,6 +235,65 @@ for direction in ingress egress; do
 	must tc qdisc del dev $BR clsact
 done
 
+# --- Whose qdisc it is, when nothing is in it ---
+
+# what says that it is ours
+noted()
+{
+	tc chain show dev $BR ingress 2>/dev/null | grep -c 'chain 28258' || true
+}
+ok "our filter is taken away: add" nb add $BR 5432
+must tc filter del dev $BR ingress
+is "what is left says that it is ours" "$(ours) $(qdiscs) $(noted)" "0 1 1"
+ok "remove" nb remove $BR 5432
+is "it goes" "$(qdiscs)" 0
+
+ok "our filter is taken away, and put back: add" nb add $BR 5432
+must tc filter del dev $BR ingress
+ok "apply" nb apply
+is "it is ours" "$(ours) $(qdiscs) $(noted)" "1 1 1"
+ok "remove" nb remove $BR 5432
+is "it goes with its qdisc" "$(qdiscs)" 0
+
+ok "left over, without a table: add" nb add $BR 5432
+must tc filter del dev $BR ingress
+must nft flush ruleset
+must rm "$RULES"/*.json
+set_sysctl net.ipv4.conf.$BR.tag=0 net.ipv4.conf.$BR.route_localnet=0
+ok "drift" exits 3 nb check
+ok "apply" nb apply
+is "it goes" "$(qdiscs)" 0
+ok "check is content" nb check
+
+ok "theirs in place of ours: add" nb add $BR 5432
+must tc qdisc del dev $BR clsact
+must tc qdisc add dev $BR clsact
+ok "apply" nb apply
+is "our filter is in it" "$(ours) $(qdiscs) $(noted)" "1 1 0"
+must tc filter del dev $BR ingress
+ok "and again: apply" nb apply
+ok "remove" nb remove $BR 5432
+is "it stays, empty as it was" "$(ours) $(qdiscs) $(noted)" "0 1 0"
+must tc qdisc del dev $BR clsact
+
+ok "ours, in which is theirs now: add" nb add $BR 5432
+must their $BR egress 100 4294967295
+ok "remove" nb remove $BR 5432
+is "it is theirs" "$(ours) $(theirs $BR egress) $(qdiscs) $(noted)" "0 1 1 0"
+must tc filter del dev $BR egress
+ok "add" nb add $BR 5432
+ok "remove" nb remove $BR 5432
+is "for good" "$(qdiscs)" 1
+must tc qdisc del dev $BR clsact
+
+# a qdisc and a filter of an older version, which left no note
+ok "of an older version: add" nb add $BR 5432
+must tc chain del dev $BR ingress chain 28258
+is "the filter's name says it" "$(ours) $(noted)" "1 0"
+ok "apply" nb apply
+ok "remove" nb remove $BR 5432
+is "it goes" "$(qdiscs)" 0
+
 # One that is asked first and accepts: what a flush leaves open is said before.
 must tc qdisc add dev $BR clsact
 must their $BR ingress 1 0
@@ -283,5 +342,13 @@ is "then it is no news to those without the right" \
 	"$(said without_bpf check) $(said without_bpf list)" "0 0"
 ok "who may not load one may take it away" without_bpf remove $BR 5432
 is "it is gone" "$(ours) $(qdiscs)" "0 0"
+
+# mapped already when somebody makes a qdisc: the device's tag says nothing of that
+is "without the right again: add" "$(without_bpf add $BR 5432 --json | json 'd["changed"]')" true
+must tc qdisc add dev $BR clsact
+ok "with the right: apply" nb apply
+ok "remove" nb remove $BR 5432
+is "their qdisc stays" "$(ours) $(qdiscs)" "0 1"
+must tc qdisc del dev $BR clsact
 
 tap_end

@@ -167,8 +167,8 @@ static int fail_batch(const char *batch, size_t length, struct nb_netlink_ack *a
 int __wrap_nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 			  int (*callback)(const struct nlmsghdr *message, void *data), void *data,
 			  struct nb_netlink_ack *ack);
-int __wrap_nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
-				struct nb_netlink_ack *ack);
+int __wrap_nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
+			       struct nb_netlink_ack *ack);
 int __wrap_nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t length, uint32_t last,
 			     struct nb_netlink_ack *acks, size_t *ack_count);
 int __wrap_nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size_t count,
@@ -353,21 +353,25 @@ int __wrap_nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *reque
 	return r < 0 ? r : number;
 }
 
-int __wrap_nb_netlink_ask_twice(struct nb_netlink *nl, int bus, struct nlmsghdr *first,
-				struct nb_netlink_ack *ack)
+int __wrap_nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
+			       struct nb_netlink_ack *ack)
 {
-	const struct nlmsghdr *second = mnl_nlmsg_get_payload_tail(first);
 	const struct tcmsg *tc = mnl_nlmsg_get_payload(first);
+	const struct nlmsghdr *request = first;
 	int r = begin();
 
 	(void)nl;
 	ck_assert_int_eq(bus, NETLINK_ROUTE);
 	memset(ack, 0, sizeof(*ack));
-	note("%s,%s %d; ", fake_tc_label(first), fake_tc_label(second), tc->tcm_ifindex);
+	for (size_t i = 0; i < count; i++, request = mnl_nlmsg_get_payload_tail(request))
+		note("%s%s", i ? "," : "", fake_tc_label(request));
+	note(" %d; ", tc->tcm_ifindex);
 	if (r < 0)
 		return r;
-	(void)fake_tc_answer(first, NULL, NULL);
-	return fake_tc_answer(second, NULL, NULL);
+	request = first;
+	for (size_t i = 0; i < count; i++, request = mnl_nlmsg_get_payload_tail(request))
+		r = fake_tc_answer(request, NULL, NULL);
+	return r;
 }
 
 /* What a test puts there */

@@ -21,6 +21,7 @@ struct fake_object;
 /* What stands at the ingress of a device. */
 struct fake_ingress {
 	bool clsact;
+	bool chain;	  /* that says that the qdisc is ours */
 	uint32_t foreign; /* priority of somebody else's filter, 0: none */
 	uint32_t foreign_egress;
 	uint32_t priority; /* of ours */

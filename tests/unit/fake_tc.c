@@ -162,6 +162,21 @@ static int delete_filter(const struct tcmsg *tc, struct fake_ingress *at)
 	return 0;
 }
 
+static int ask_chain(const struct nlmsghdr *request, struct fake_ingress *at)
+{
+	const struct nlattr *chain = find_attribute(request, TCA_CHAIN);
+
+	ck_assert_ptr_nonnull(chain);
+	ck_assert_uint_eq(mnl_attr_get_u32(chain), NB_INGRESS_HANDLE);
+	if (!at->clsact || (request->nlmsg_type != RTM_NEWCHAIN && !at->chain))
+		return -EINVAL;
+	if (request->nlmsg_type == RTM_NEWCHAIN && at->chain)
+		return -EEXIST;
+	if (request->nlmsg_type != RTM_GETCHAIN)
+		at->chain = request->nlmsg_type == RTM_NEWCHAIN;
+	return 0;
+}
+
 static int delete_qdisc(struct fake_ingress *at)
 {
 	if (!at->clsact)
@@ -172,7 +187,8 @@ static int delete_qdisc(struct fake_ingress *at)
 
 bool fake_tc_is_request(const struct nlmsghdr *request)
 {
-	return request->nlmsg_type >= RTM_NEWQDISC && request->nlmsg_type <= RTM_GETTFILTER;
+	return (request->nlmsg_type >= RTM_NEWQDISC && request->nlmsg_type <= RTM_GETTFILTER) ||
+	       (request->nlmsg_type >= RTM_NEWCHAIN && request->nlmsg_type <= RTM_GETCHAIN);
 }
 
 int fake_tc_answer(const struct nlmsghdr *request, callback_fn *callback, void *data)
@@ -197,6 +213,10 @@ int fake_tc_answer(const struct nlmsghdr *request, callback_fn *callback, void *
 		return new_filter(request, at);
 	case RTM_DELTFILTER:
 		return delete_filter(tc, at);
+	case RTM_NEWCHAIN:
+	case RTM_DELCHAIN:
+	case RTM_GETCHAIN:
+		return ask_chain(request, at);
 	}
 	return -EOPNOTSUPP;
 }
@@ -212,6 +232,10 @@ const char *fake_tc_label(const struct nlmsghdr *request)
 		return "+filter";
 	case RTM_DELTFILTER:
 		return "-filter";
+	case RTM_NEWCHAIN:
+		return "+chain";
+	case RTM_DELCHAIN:
+		return "-chain";
 	}
 	return NULL;
 }

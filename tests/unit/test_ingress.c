@@ -85,7 +85,7 @@ static void is_settled(void)
 
 #define ADD_LOG                                      \
 	"batch +table +bridges +targets +accepted; " \
-	"?clsact 3; +clsact,+filter 3; setlink br0 1 6e620000; "
+	"?clsact 3; +clsact,+chain,+filter 3; setlink br0 1 6e620000; "
 #define REMOVE_LOG \
 	"batch -targets -accepted; end 3:80 3:0; setlink br0 0 0; -clsact 3; batch -table; "
 
@@ -139,21 +139,25 @@ START_TEST(drift)
 	ck_assert_str_eq(findings(&w), "the ingress filter of br0 is missing [iface:br0]\n");
 	w.explain = false;
 	must_run();
-	ck_assert_str_eq(fake.log, "?clsact 3; +filter 3; ");
+	ck_assert_str_eq(fake.log, "?clsact 3; +chain,+filter 3; ");
 	ck_assert_str_eq(fake_find_ingress("br0")->name, NAME ":qdisc");
 	is_settled();
 
 	/* of an earlier version: in place of it, and what it knew of the qdisc is kept */
+	fake_find_ingress("br0")->chain = false;
 	strcpy(fake_find_ingress("br0")->name, "nat-bridge/0:0x10000000:qdisc");
 	read_state(NULL);
 	ck_assert_str_eq(findings(&w), "the ingress filter of br0 is of another version or for "
 				       "another mark [iface:br0]\n");
 	w.explain = false;
 	must_run();
-	ck_assert_str_eq(fake.log, "+filter 3; ");
+	ck_assert_str_eq(fake.log, "+chain,+filter 3; ");
 	ck_assert_str_eq(fake_find_ingress("br0")->name, NAME ":qdisc");
+	ck_assert(fake_find_ingress("br0")->chain);
+	fake_find_ingress("br0")->chain = false;
 	strcpy(fake_find_ingress("br0")->name, "nat-bridge/1:0x20000000");
 	must_run();
+	ck_assert_str_eq(fake.log, "+filter 3; ");
 	ck_assert_str_eq(fake_find_ingress("br0")->name, NAME);
 	is_settled();
 
@@ -207,10 +211,58 @@ START_TEST(others_filters_stay)
 		at->foreign_egress = out ? 1 : 0;
 		nb_desired_clear(&w.desired);
 		must_run();
-		ck_assert(at->clsact);
+		ck_assert(at->clsact && !at->chain);
 		ck_assert_uint_eq(at->priority, 0);
 		is_settled();
 	}
+}
+END_TEST
+
+/* Somebody takes our filter away: the chain says whose the qdisc is that stays. */
+START_TEST(whose_qdisc)
+{
+	struct fake_ingress *at = fake_find_ingress("br0");
+
+	/* ours goes, without a filter too, with the bridge's last mapping */
+	must_run();
+	at->priority = 0;
+	nb_desired_clear(&w.desired);
+	must_run();
+	ck_assert_str_eq(fake.log, REMOVE_LOG);
+	ck_assert(!at->clsact);
+	is_settled();
+
+	/* or later, if it was left over */
+	at->clsact = at->chain = true;
+	read_state(NULL);
+	ck_assert_str_eq(findings(&w), "the ingress qdisc of br0 is left over [iface:br0]\n");
+	w.explain = false;
+	must_run();
+	ck_assert_str_eq(fake.log, "-clsact 3; ");
+	is_settled();
+
+	/* and one that others use now is theirs */
+	at->clsact = at->chain = true;
+	at->foreign = 1;
+	must_run();
+	ck_assert_str_eq(fake.log, "-chain 3; ");
+	ck_assert(at->clsact);
+	is_settled();
+	memset(at, 0, sizeof(*at));
+
+	/* one that somebody made in place of ours stays, whatever the device's tag says */
+	wants(&w, "br0", "iface:br0", IPPROTO_TCP, 80, 80);
+	must_run();
+	memset(at, 0, sizeof(*at));
+	at->clsact = true;
+	must_run();
+	ck_assert_str_eq(fake.log, "?clsact 3; +filter 3; ");
+	ck_assert_str_eq(at->name, NAME);
+	nb_desired_clear(&w.desired);
+	must_run();
+	ck_assert(at->clsact);
+	ck_assert_uint_eq(at->priority, 0);
+	is_settled();
 }
 END_TEST
 
@@ -280,7 +332,7 @@ START_TEST(refused_filter)
 	fake.no_filter = -ENOENT;
 	must_run();
 	ck_assert_str_eq(fake.log, "batch +table +bridges +targets +accepted; ?clsact 3; "
-				   "+clsact,+filter 3; -clsact 3; setlink br0 1 6e620000; ");
+				   "+clsact,+chain,+filter 3; -clsact 3; setlink br0 1 6e620000; ");
 	ck_assert(!fake_find_ingress("br0")->clsact);
 }
 END_TEST
@@ -367,6 +419,7 @@ int main(void)
 	unit_add_between(suite, "partial", partial_readings, set_up, tear_down);
 	unit_add_between(suite, "drift", drift, set_up, tear_down);
 	unit_add_between(suite, "others", others_filters_stay, set_up, tear_down);
+	unit_add_between(suite, "qdisc", whose_qdisc, set_up, tear_down);
 	unit_add_between(suite, "impossible", impossible, set_up, tear_down);
 	unit_add_between(suite, "refused", refused_at_last, set_up, tear_down);
 	unit_add_between(suite, "refused_filter", refused_filter, set_up, tear_down);

@@ -17,6 +17,7 @@ enum nb_event {
 	NB_EVENT_FILTERS = 1 << 4, /* a filter at one, or its qdisc */
 	NB_EVENT_LOST = 1 << 2,	   /* some were lost: anything may have happened */
 	NB_EVENT_REMOVED = 1 << 3, /* our table was removed, and not by nat-bridge */
+	NB_EVENT_DAMAGED = 1 << 5, /* or anything in it changed */
 };
 
 struct nb_event_report {

@@ -68,8 +68,25 @@ const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine 
 	return answer;
 }
 
+/* What an engine said of a container. */
+struct nb_asked_container {
+	enum nb_engine engine;
+	char name[NB_NETWORK_NAME_SIZE];
+	struct nb_engine_container answer;
+};
+
+static void forget_containers(struct nb_run *run)
+{
+	for (size_t i = 0; i < run->container_count; i++)
+		nb_engine_container_clear(&run->containers[i].answer);
+	free(run->containers);
+	run->containers = NULL;
+	run->container_count = 0;
+}
+
 void nb_forget_engines(struct nb_run *run)
 {
+	forget_containers(run);
 	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
 		if (run->asked[engine])
 			nb_engine_answer_clear(&run->engines[engine]);
@@ -117,10 +134,45 @@ int nb_ask_endpoints(struct nb_run *run, enum nb_engine engine, const char *netw
 	return nb_engine_ask_endpoints(engine, &places, network, ret);
 }
 
+static int copy_container(const struct nb_engine_container *from, struct nb_engine_container *ret)
+{
+	*ret = *from;
+	ret->networks = NULL;
+	if (from->count == 0)
+		return 0;
+	ret->networks = malloc(from->count * sizeof(*from->networks));
+	if (!ret->networks) {
+		memset(ret, 0, sizeof(*ret));
+		return -ENOMEM;
+	}
+	memcpy(ret->networks, from->networks, from->count * sizeof(*from->networks));
+	return 0;
+}
+
+/* Keep an answer, which the run then owns. -ENOMEM: it is freed. */
+static int keep_container(struct nb_run *run, enum nb_engine engine, const char *name,
+			  struct nb_engine_container *answer)
+{
+	struct nb_asked_container *grown = realloc(run->containers,
+						   (run->container_count + 1) * sizeof(*grown));
+
+	if (!grown) {
+		nb_engine_container_clear(answer);
+		return -ENOMEM;
+	}
+	run->containers = grown;
+	grown += run->container_count++;
+	grown->engine = engine;
+	snprintf(grown->name, sizeof(grown->name), "%s", name);
+	grown->answer = *answer;
+	return 0;
+}
+
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret)
 {
 	const struct nb_engine_answer *networks = nb_ask_engine(run, engine);
+	struct nb_engine_container answer;
 	struct nb_engine_places places;
 	struct nb_engine_answer ignored;
 
@@ -132,10 +184,58 @@ int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name
 		memcpy(ret->why, networks->why, sizeof(ret->why));
 		return 0;
 	}
+	for (size_t i = 0; i < run->container_count; i++)
+		if (run->containers[i].engine == engine &&
+		    strcmp(run->containers[i].name, name) == 0)
+			return copy_container(&run->containers[i].answer, ret);
 	find_places(run, engine, &places, &ignored);
 	/* whoever names a container wants it looked up; what runs by itself wakes nothing */
 	places.wake = run->command->run == nb_command_add;
-	return nb_engine_ask_container(engine, &places, name, ret);
+	if (nb_engine_ask_container(engine, &places, name, &answer) < 0 ||
+	    keep_container(run, engine, name, &answer) < 0)
+		return -ENOMEM;
+	return copy_container(&answer, ret);
+}
+
+/* Ask for one network, or a container of that name. */
+static int ask_ahead(struct nb_run *run, const struct nb_network *network)
+{
+	struct nb_engine_container container;
+	int r = 0;
+
+	if (network->engine != NB_ENGINE_CONTAINER)
+		return nb_ask_engine(run, network->engine) ? 0 : -ENOMEM;
+	for (int engine = NB_ENGINE_DOCKER; r == 0 && engine < NB_ENGINE_COUNT; engine++) {
+		r = nb_ask_container(run, (enum nb_engine)engine, network->name, &container);
+		if (r == 0)
+			nb_engine_container_clear(&container);
+	}
+	return r;
+}
+
+int nb_ask_ahead(struct nb_run *run, const struct nb_recall *recall)
+{
+	struct nb_run asking = {
+		.command = run->command,
+		.options = run->options,
+		.lock = -1,
+		.rules_lock = -1,
+	};
+	int r = 0;
+
+	if (nb_run_prepare(&asking, false) == 0) {
+		for (size_t i = 0; r == 0 && i < recall->count; i++)
+			r = ask_ahead(&asking, &recall->items[i].network);
+		memcpy(run->engines, asking.engines, sizeof(run->engines));
+		memcpy(run->asked, asking.asked, sizeof(run->asked));
+		run->containers = asking.containers;
+		run->container_count = asking.container_count;
+		memset(asking.engines, 0, sizeof(asking.engines));
+		asking.containers = NULL;
+		asking.container_count = 0;
+	}
+	nb_run_finish(&asking);
+	return r;
 }
 
 void nb_ask_other(struct nb_run *run, enum nb_engine engine, struct nb_engine_other *ret)

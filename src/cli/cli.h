@@ -10,6 +10,7 @@
 #include "nat-bridge/listen.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/rules.h"
+#include "recall.h"
 
 #define NB_DEFAULT_RULES  "/etc/nat-bridge/rules.d"
 #define NB_DEFAULT_CONFIG "/etc/nat-bridge/config.json"
@@ -73,6 +74,12 @@ struct nb_run {
 	/* what engines said; each is asked when it is first needed, and once */
 	struct nb_engine_answer engines[NB_ENGINE_COUNT];
 	bool asked[NB_ENGINE_COUNT];
+	struct nb_asked_container *containers; /* and of containers */
+	size_t container_count;
+	/* what they said before, for when they do not answer, or with @recall_only are not asked; or
+	 * NULL. Borrowed. */
+	const struct nb_recall *recall;
+	bool recall_only;
 	struct nb_engine_published_list published[NB_ENGINE_COUNT]; /* likewise */
 	bool asked_published[NB_ENGINE_COUNT];
 	struct nb_warnings warnings;
@@ -294,6 +301,13 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 /* What an engine says of its networks. NULL: out of memory. Borrowed from the run. */
 const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine engine);
 
+/*
+ * Ask the engines what @recall is about, without the lock, so that nobody waits for an engine that
+ * hangs; the run, which is not prepared yet, then has the answers. What goes wrong is found
+ * again when it is asked for. -ENOMEM.
+ */
+int nb_ask_ahead(struct nb_run *run, const struct nb_recall *recall);
+
 /* What they said may be true no longer: the next question is asked again. */
 void nb_forget_engines(struct nb_run *run);
 
@@ -310,7 +324,10 @@ bool nb_ask_bridge(struct nb_run *run, const char *bridge, bool any_name, struct
 /* nb_engine_listen(), where the engine is said to be. */
 int nb_listen_engine(struct nb_run *run, enum nb_engine engine);
 
-/* The same of a container; an engine whose networks are not known is not asked again. -ENOMEM. */
+/*
+ * The same of a container; an engine whose networks are not known is not asked again. @ret is a
+ * copy, to be freed with nb_engine_container_clear(). -ENOMEM.
+ */
 int nb_ask_container(struct nb_run *run, enum nb_engine engine, const char *name,
 		     struct nb_engine_container *ret);
 
@@ -340,6 +357,7 @@ struct nb_resolution {
 	size_t present;		 /* how many of them exist */
 	char why[NB_ENGINE_WHY]; /* none is present: a clause that says why */
 	bool hopeless;		 /* ... and waiting will not change that: why says what will */
+	bool silent;		 /* no engine said it: it is what it was */
 };
 
 /*
@@ -356,6 +374,7 @@ struct nb_resolver {
 	char *except;
 	struct nb_resolution resolution;
 	bool valid;
+	bool unknown; /* a network was asked for of which run->recall, which alone counts, knows nothing */
 };
 
 /*

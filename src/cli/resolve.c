@@ -48,11 +48,33 @@ static void tidy(struct nb_resolution *resolution)
 	resolution->count = kept;
 }
 
+/* What the network was when an engine said it. */
+static int resolve_by_memory(struct nb_resolver *resolver, const struct nb_mapping *mapping)
+{
+	const struct nb_recall *recall = resolver->run->recall;
+	bool known = false;
+	int r = 0;
+
+	for (size_t i = 0; recall && r == 0 && i < recall->count; i++) {
+		if (!nb_recalled_is_of(&recall->items[i], mapping))
+			continue;
+		known = true;
+		if (recall->items[i].bridge[0])
+			r = add_resolved(resolver, recall->items[i].bridge);
+	}
+	resolver->unknown |= resolver->run->recall_only && !known;
+	resolver->resolution.silent = true;
+	return r;
+}
+
 /* The engine is silent: where the guards say that the network is, it stays. */
-static int resolve_by_guards(struct nb_resolver *resolver, const struct nb_network *network)
+static int resolve_by_guards(struct nb_resolver *resolver, const struct nb_mapping *mapping)
 {
 	size_t count = resolver->bridges ? resolver->bridges->count : 0;
+	const struct nb_network *network = &mapping->network;
 	int r = 0;
+
+	resolver->resolution.silent = true;
 
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		const struct nb_bridge *bridge = &resolver->bridges->items[i];
@@ -60,7 +82,7 @@ static int resolve_by_guards(struct nb_resolver *resolver, const struct nb_netwo
 		if (nb_comment_has_network(bridge->comment, network))
 			r = add_resolved(resolver, bridge->name);
 	}
-	return r;
+	return r < 0 || resolver->resolution.count ? r : resolve_by_memory(resolver, mapping);
 }
 
 /* The engine has no such network (yet): perhaps it is a slip. */
@@ -117,7 +139,7 @@ static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_mappi
 	if (!answer->known) {
 		nb_warn(&resolver->run->warnings, "%s", answer->why);
 		snprintf(resolution->why, sizeof(resolution->why), "%s", answer->why);
-		return resolve_by_guards(resolver, network);
+		return resolve_by_guards(resolver, mapping);
 	}
 	if (nb_network_is_pattern(network))
 		return resolve_pattern(resolver, mapping, answer);
@@ -203,11 +225,11 @@ static bool is_settled(const struct nb_resolver *resolver, const bool *answered,
 }
 
 /* An engine that cannot be asked may have it: where the guards say that it is, it stays. */
-static int resolve_silent_container(struct nb_resolver *resolver, const struct nb_network *network,
+static int resolve_silent_container(struct nb_resolver *resolver, const struct nb_mapping *mapping,
 				    const bool *answered)
 {
 	struct nb_resolution *resolution = &resolver->resolution;
-	int r = resolve_by_guards(resolver, network);
+	int r = resolve_by_guards(resolver, mapping);
 	size_t kept = 0;
 
 	for (size_t i = 0; i < resolution->count; i++)
@@ -236,8 +258,9 @@ static int word_no_container(struct nb_resolver *resolver, const char *name, con
 }
 
 /* Each engine that is there is asked; one that hangs was waited for once, for its networks. */
-static int resolve_container(struct nb_resolver *resolver, const struct nb_network *network)
+static int resolve_container(struct nb_resolver *resolver, const struct nb_mapping *mapping)
 {
+	const struct nb_network *network = &mapping->network;
 	struct nb_resolution *resolution = &resolver->resolution;
 	bool answered[NB_ENGINE_COUNT] = { false };
 	char silent[NB_ENGINE_WHY] = "";
@@ -268,7 +291,7 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_netwo
 	if (r < 0 || found)
 		return r;
 	if (silent[0])
-		r = resolve_silent_container(resolver, network, answered);
+		r = resolve_silent_container(resolver, mapping, answered);
 	if (title && resolution->count == 0) {
 		r = r < 0 ? r
 			  : word_no_container(resolver, network->name, title, traced ? silent : "");
@@ -317,8 +340,12 @@ const struct nb_resolution *nb_resolve(struct nb_resolver *resolver,
 		snprintf(resolution->why, sizeof(resolution->why), "interface %s does not exist",
 			 name);
 		r = add_resolved(resolver, name);
+	} else if (resolver->run->recall_only) {
+		snprintf(resolution->why, sizeof(resolution->why),
+			 "its engine has not been asked again");
+		r = resolve_by_memory(resolver, mapping);
 	} else if (network->engine == NB_ENGINE_CONTAINER) {
-		r = resolve_container(resolver, network);
+		r = resolve_container(resolver, mapping);
 	} else {
 		r = resolve_by_engine(resolver, mapping);
 	}

@@ -77,10 +77,7 @@ void nb_run_finish(struct nb_run *run)
 {
 	nb_rules_clear(&run->rules);
 	nb_difference_clear(&run->difference);
-	for (size_t i = 0; i < NB_ENGINE_COUNT; i++) {
-		nb_engine_answer_clear(&run->engines[i]);
-		nb_engine_published_list_clear(&run->published[i]);
-	}
+	nb_forget_engines(run);
 	nb_config_clear(&run->config);
 	nb_netlink_free(run->nl);
 	nb_warnings_clear(&run->warnings);

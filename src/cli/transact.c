@@ -167,7 +167,7 @@ static int dry_run(struct nb_run *run, const struct nb_goal *goal, struct nb_out
 }
 
 /* An interrupt in the middle would leave a half-way state, if a safe one: let it wait. */
-static void hold_signals(int how)
+static void hold_signals(sigset_t *before)
 {
 	sigset_t signals;
 
@@ -175,7 +175,7 @@ static void hold_signals(int how)
 	sigaddset(&signals, SIGINT);
 	sigaddset(&signals, SIGTERM);
 	sigaddset(&signals, SIGHUP);
-	sigprocmask(how, &signals, NULL);
+	sigprocmask(SIG_BLOCK, &signals, before);
 }
 
 int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcome *outcome,
@@ -183,13 +183,14 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 {
 	struct attempt first = { 0 };
 	bool kept = false;
+	sigset_t before;
 	int r;
 
 	memset(outcome, 0, sizeof(*outcome));
 	if (run->options.dry_run)
 		return dry_run(run, goal, outcome, ret_script);
 
-	hold_signals(SIG_BLOCK);
+	hold_signals(&before);
 	r = attempt_until(run, goal, outcome, &first, &kept);
 	if (r == 0 && outcome->vanished[0] && run->options.strict)
 		r = nb_error_set(&run->error, NB_STATUS_FAILED, ENODEV, "pending",
@@ -205,6 +206,6 @@ int nb_transact(struct nb_run *run, const struct nb_goal *goal, struct nb_outcom
 				"apply' ends it)");
 	}
 	attempt_clear(&first);
-	hold_signals(SIG_UNBLOCK);
+	sigprocmask(SIG_SETMASK, &before, NULL);
 	return r;
 }

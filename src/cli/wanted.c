@@ -25,6 +25,7 @@ void nb_wanted_clear(struct nb_wanted *wanted)
 	wanted->bridge_count = 0;
 	wanted->timed = false;
 	nb_element_list_clear(&wanted->runtime);
+	nb_recall_clear(&wanted->recall);
 	wanted->next_end = 0;
 }
 
@@ -159,9 +160,21 @@ static int note_absence(struct nb_wanted *wanted, const struct nb_network *netwo
 	return 0;
 }
 
-static int add_mapping(struct builder *builder, const struct nb_mapping *mapping)
+/* What the mapping's network is, which is noted. NULL: out of memory. */
+static const struct nb_resolution *resolve(struct builder *builder,
+					   const struct nb_mapping *mapping)
 {
 	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, mapping);
+
+	if (resolution &&
+	    nb_recall_note(&builder->wanted->recall, builder->run->recall, mapping, resolution) < 0)
+		return NULL;
+	return resolution;
+}
+
+static int add_mapping(struct builder *builder, const struct nb_mapping *mapping)
+{
+	const struct nb_resolution *resolution = resolve(builder, mapping);
 	struct nb_run *run = builder->run;
 	struct nb_row row = {
 		.mapping = mapping,
@@ -209,7 +222,7 @@ static int append_ended(struct nb_element_list *list, const struct nb_mapping *m
  */
 static int tolerate(struct builder *builder, const struct nb_mapping *mapping)
 {
-	const struct nb_resolution *resolution = nb_resolve(&builder->resolver, mapping);
+	const struct nb_resolution *resolution = resolve(builder, mapping);
 	struct nb_desired *desired = builder->desired;
 
 	if (!resolution)
@@ -432,6 +445,9 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 	r = add_files(&builder);
 	if (r == 0)
 		r = nb_wanted_unfinished(&builder.resolver, &desired->ended);
+	if (r == 0 && builder.resolver.unknown)
+		r = nb_error_set(&run->error, NB_STATUS_FAILED, ENODATA, "engine",
+				 "a rule file names a network of which no engine was asked");
 	if (r == 0)
 		r = nb_wanted_settle_conflicts(run, state, desired, wanted);
 	nb_resolver_clear(&builder.resolver);

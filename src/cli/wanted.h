@@ -26,6 +26,7 @@ struct nb_wanted {
 	/* runtime mappings to bring back; or NULL. Borrowed. */
 	const struct nb_element_list *remembered;
 	struct nb_element_list runtime; /* those that shall be in the kernel */
+	struct nb_recall recall;	/* what networks of engines are now */
 	int64_t next_end; /* when the next mapping of a rule file ends, seconds; 0: none does */
 	struct nb_absence *absences; /* of the networks that are pending */
 	size_t absence_count;

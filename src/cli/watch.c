@@ -10,10 +10,15 @@
  * there is to look at, and what goes wrong in a look ends with it. Events are only
  * reasons to look: none of them is needed, and many of them are one.
  *
- * One thing is remembered: runtime mappings, which no file has. If the table is removed by
+ * Two things are remembered. Runtime mappings, which no file has: if the table is removed by
  * something else than nat-bridge they come back. Where that cannot be told for certain,
  * because events were lost or a nat-bridge changed the table since the last look, they do
  * not: what somebody took away must not come back.
+ *
+ * And which bridges the engines' networks were: an engine may hang, and what others broke shall not
+ * wait for it. So where a commit of others or a filter is the reason, a look at once
+ * takes that for what it was, without asking, and another one behind it asks. That one waits for engines
+ * without the lock, and may be ended while it does (SIGTERM) when the table is changed again.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -60,21 +65,30 @@ struct result {
 	int status; /* enum nb_status */
 	bool changed;
 	bool flushed;
-	bool found;  /* our table was there */
-	bool read;   /* the runtime mappings are all there are now */
-	bool docker; /* mappings name its networks or containers */
+	bool found;    /* our table was there */
+	bool read;     /* the runtime mappings are all there are now */
+	bool docker;   /* mappings name its networks or containers */
+	bool asked;    /* engines were, as far as they are needed */
+	bool recalled; /* what their networks are follows behind the runtime mappings */
 	uint32_t generation;
 	uint64_t said; /* digest of warnings and error */
 	uint64_t wish; /* digest of what the rule files ask, by bridge */
 	int64_t next_end;
 	struct nb_device_changes devices; /* what it did to them */
 	size_t runtime_count;
+	size_t recall_count;
 };
 
 /* A runtime mapping in that pipe. */
 struct sent {
 	struct nb_element element;
 	char comment[NB_ELEMENT_COMMENT];
+};
+
+/* And what one of an engine's networks is; the text of `except` follows, without its NUL. */
+struct sent_recalled {
+	struct nb_recalled item;
+	size_t except_length;
 };
 
 struct watch {
@@ -104,6 +118,7 @@ struct watch {
 	bool lost;	  /* events were, so nobody knows */
 	bool restore;	  /* in the look that is under way */
 	struct nb_element_list remembered;
+	struct nb_recall recall; /* what the engines' networks were */
 
 	pid_t log; /* the process that logs connections, 0: there is none */
 	int log_pipe;
@@ -115,6 +130,12 @@ struct watch {
 	pid_t child; /* 0: no look is under way */
 	int pipe;
 	unsigned int child_reasons;
+	bool quick;	   /* it asks no engine, or is not to */
+	bool follow;	   /* the next one asks: it is the other half of the last, */
+	int64_t half_cost; /* which has taken that much of a processor, */
+	bool half_mended;  /* and mended something */
+	int64_t cut;	   /* when it need not wait for an engine any longer, 0: it may */
+	bool damaged;	   /* the table, by others, since it began */
 	struct result last;
 	bool ready;
 	bool resting; /* its memory was given back */
@@ -222,7 +243,8 @@ static bool send_all(int fd, const void *data, size_t length)
 	return true;
 }
 
-static bool send_result(int fd, const struct result *result, const struct nb_element_list *runtime)
+static bool send_result(int fd, const struct result *result, const struct nb_element_list *runtime,
+			const struct nb_recall *recall)
 {
 	bool good = send_all(fd, result, sizeof(*result));
 
@@ -234,13 +256,50 @@ static bool send_result(int fd, const struct result *result, const struct nb_ele
 		sent.element.comment = NULL;
 		good = send_all(fd, &sent, sizeof(sent));
 	}
+	for (size_t i = 0; good && i < result->recall_count; i++) {
+		struct sent_recalled sent = { .item = recall->items[i] };
+
+		sent.except_length = sent.item.except ? strlen(sent.item.except) : 0;
+		sent.item.except = NULL;
+		good = send_all(fd, &sent, sizeof(sent)) &&
+		       send_all(fd, recall->items[i].except, sent.except_length);
+	}
 	return good;
 }
 
-static _Noreturn void look(const struct watch *w, int fd)
+/* Engines may take their time, but this look may then be ended. */
+static int ask_ahead(const struct watch *w, struct nb_run *run)
 {
-	struct nb_run run = { .lock = -1, .rules_lock = -1, .options = w->run->options };
-	struct nb_application application = {
+	sigset_t terminate;
+	int r;
+
+	sigemptyset(&terminate);
+	sigaddset(&terminate, SIGTERM);
+	sigprocmask(SIG_UNBLOCK, &terminate, NULL);
+	r = nb_ask_ahead(run, &w->recall);
+	sigprocmask(SIG_BLOCK, &terminate, NULL);
+	return r < 0 ? nb_out_of_memory(run) : 0;
+}
+
+/* Look, and mend. With @quick no engine is asked; -errno then means that one has to be. */
+static int attempt(const struct watch *w, bool quick, struct nb_run *run,
+		   struct nb_application *application)
+{
+	int r = 0;
+
+	*run = (struct nb_run){
+		.lock = -1,
+		.rules_lock = -1,
+		.command = nb_command_find("apply"),
+		.options = w->run->options,
+		.stream = true,
+		/* each attempt makes a qdisc and deletes it, which is an event */
+		.believe = !(w->reasons & REASON_ASKED),
+		.recall = &w->recall,
+		.recall_only = quick,
+	};
+	run->options.keep_going = true;
+	*application = (struct nb_application){
 		.heed_flush = true,
 		.report.verb = "applied",
 		/* somebody may be in the middle of writing it */
@@ -248,9 +307,22 @@ static _Noreturn void look(const struct watch *w, int fd)
 		.look_closely = w->lost || is_later(w->touched, w->known) || !w->ready,
 		.wanted.remembered = w->restore ? &w->remembered : NULL,
 	};
+	if (!quick && w->recall.count && !nb_flushed())
+		r = ask_ahead(w, run);
+	if (r == 0)
+		r = nb_apply(run, application);
+	if (r == 0 && !application->flushed)
+		tidy_expired(run);
+	return r;
+}
+
+static _Noreturn void look(const struct watch *w, int fd)
+{
+	struct nb_application application;
 	struct result result = { .said = w->last.said };
+	bool quick = w->quick, good;
+	struct nb_run run;
 	sigset_t none;
-	bool good;
 	int r;
 
 	/* SIGTERM is the parent's affair: a look ends by itself */
@@ -258,14 +330,14 @@ static _Noreturn void look(const struct watch *w, int fd)
 	sigaddset(&none, SIGTERM);
 	sigaddset(&none, SIGINT);
 	sigprocmask(SIG_SETMASK, &none, NULL);
-	run.command = nb_command_find("apply");
-	run.options.keep_going = true;
-	run.stream = true;
-	/* each attempt makes a qdisc and deletes it, which is an event */
-	run.believe = !(w->reasons & REASON_ASKED);
-	r = nb_apply(&run, &application);
-	if (r == 0 && !application.flushed)
-		tidy_expired(&run);
+	r = attempt(w, quick, &run, &application);
+	if (r < 0 && quick) {
+		nb_application_clear(&application);
+		nb_run_finish(&run);
+		quick = false;
+		r = attempt(w, quick, &run, &application);
+	}
+	result.asked = !quick || application.flushed;
 	result.status = r < 0 ? (int)run.error.status : application.status;
 	result.changed = r == 0 ? application.report.changed : run.changed;
 	result.flushed = application.flushed;
@@ -277,14 +349,19 @@ static _Noreturn void look(const struct watch *w, int fd)
 	result.devices = application.outcome.devices;
 	result.next_end = application.wanted.next_end;
 	result.runtime_count = result.read ? application.wanted.runtime.count : 0;
+	result.recalled = r == 0 && !application.flushed;
+	result.recall_count = result.recalled ? application.wanted.recall.count : 0;
 	if (!application.flushed) {
 		uint64_t said = digest_of(&run, result.status);
 
+		/* what an engine has to do with is for the look that asks it */
+		if (quick)
+			said = w->last.said;
 		report(&run, &application, result.status, r < 0, said != w->last.said);
 		result.said = said;
 	}
 	fflush(stdout);
-	good = send_result(fd, &result, &application.wanted.runtime);
+	good = send_result(fd, &result, &application.wanted.runtime, &application.wanted.recall);
 	nb_application_clear(&application);
 	nb_run_finish(&run);
 	_exit(good ? 0 : 1);
@@ -314,6 +391,17 @@ static void put_off(struct watch *w)
 	w->due = nb_pace_next(&w->pace, now);
 }
 
+/*
+ * May what the engines' networks were be taken for what they are? If the table is what the last look
+ * left, apart from what others did: another nat-bridge may have learnt more of them, and nothing that it did
+ * shall be undone. Of a table that is gone there is nothing to undo.
+ */
+static bool may_be_quick(const struct watch *w)
+{
+	return w->ready && w->recall.count && w->reasons & (REASON_RULESET | REASON_FILTERS) &&
+	       !w->lost && (w->removed || !is_later(w->touched, w->known));
+}
+
 static void begin_look(struct watch *w)
 {
 	int ends[2];
@@ -322,9 +410,13 @@ static void begin_look(struct watch *w)
 		put_off(w);
 		return;
 	}
+	w->quick = !w->follow && may_be_quick(w);
+	if (!w->follow)
+		nb_pace_begin(&w->pace);
+	w->follow = false;
+	w->damaged = false;
 	decide_restore(w);
 	nb_events_listen_devices(w->events);
-	nb_pace_begin(&w->pace);
 	fflush(stdout);
 	w->child = fork();
 	if (w->child == 0) {
@@ -362,10 +454,29 @@ static bool receive_all(int fd, void *data, size_t length)
 	return true;
 }
 
+static bool receive_recalled(int fd, struct nb_recall *recall)
+{
+	struct sent_recalled sent;
+	char *except = NULL;
+	bool good = receive_all(fd, &sent, sizeof(sent));
+
+	if (good && sent.except_length) {
+		except = calloc(1, sent.except_length + 1);
+		good = except && receive_all(fd, except, sent.except_length);
+	}
+	if (good) {
+		sent.item.except = except;
+		good = nb_recall_append(recall, &sent.item) == 0;
+	}
+	free(except);
+	return good;
+}
+
 /* What a look sent. False: it was killed, or could not send. */
 static bool receive_result(struct watch *w, struct result *result)
 {
 	struct nb_element_list runtime = { 0 };
+	struct nb_recall recall = { 0 };
 	bool good = receive_all(w->pipe, result, sizeof(*result));
 
 	for (size_t i = 0; good && i < result->runtime_count; i++) {
@@ -375,6 +486,14 @@ static bool receive_result(struct watch *w, struct result *result)
 		sent.element.comment = sent.comment;
 		if (good && nb_element_list_append(&runtime, &sent.element) < 0)
 			good = false;
+	}
+	for (size_t i = 0; good && i < result->recall_count; i++)
+		good = receive_recalled(w->pipe, &recall);
+	if (good && result->recalled) {
+		nb_recall_clear(&w->recall);
+		w->recall = recall;
+	} else {
+		nb_recall_clear(&recall);
 	}
 	/* one that found the table gone, and was not told to bring it back, knows nothing of it */
 	if (good && result->read && (result->found || w->restore)) {
@@ -418,6 +537,12 @@ static void read_events(struct watch *w)
 		if (!report.own)
 			memcpy(w->program, report.program, sizeof(w->program));
 		want_look(w, REASON_RULESET);
+	}
+	/* what waits for an engine gives way to what mends, once that is due */
+	if (report.what & NB_EVENT_DAMAGED && w->recall.count) {
+		w->damaged = true;
+		if (w->child && !w->quick && !w->cut)
+			w->cut = nb_pace_next(&w->pace, nb_monotonic_ms());
 	}
 	if (report.what & NB_EVENT_DEVICES)
 		want_look(w, REASON_DEVICES);
@@ -494,24 +619,55 @@ static bool is_echo(const struct watch *w, const struct result *result)
 	return !(w->reasons & devices) || nb_events_devices_are(w->events, &result->devices);
 }
 
+/* A look, or both halves of one, is over. */
+static void note_pace(struct watch *w, int64_t cost, int64_t now, bool mended, bool failed)
+{
+	/* who takes filters away is not told */
+	const char *program = w->child_reasons & REASON_RULESET ? w->program : "";
+	char text[256];
+
+	cost += w->half_cost;
+	mended |= w->half_mended;
+	w->half_cost = 0;
+	w->half_mended = false;
+	if (!nb_pace_note(&w->pace, cost, now, mended, failed))
+		return;
+	snprintf(text, sizeof(text),
+		 "%s%.31s undoes what is applied here again and again: from now on it is mended "
+		 "less often; see 'nat-bridge check', and stop one of the two",
+		 program[0] ? "program " : "another program", program);
+	nb_print_note(w->run, text);
+}
+
 static void end_look(struct watch *w)
 {
 	struct result result = { .status = NB_STATUS_FAILED, .said = w->last.said };
 	int64_t now = nb_monotonic_ms(), cost;
 	struct rusage usage = { 0 };
 	bool good, mended, failed;
-	char text[256];
+	int ended = 0;
 
 	good = receive_result(w, &result);
 	close(w->pipe);
-	while (wait4(w->child, NULL, 0, &usage) < 0 && errno == EINTR)
+	while (wait4(w->child, &ended, 0, &usage) < 0 && errno == EINTR)
 		;
-	cost = milliseconds(&usage.ru_utime) + milliseconds(&usage.ru_stime);
 	w->child = 0;
+	w->cut = 0;
+	cost = milliseconds(&usage.ru_utime) + milliseconds(&usage.ru_stime);
+	if (!good && WIFSIGNALED(ended) && WTERMSIG(ended) == SIGTERM) {
+		/* it has waited for an engine, and done nothing yet */
+		note_pace(w, cost, now, false, false);
+		w->reasons |= w->child_reasons;
+		w->due = now;
+		return;
+	}
 	/* events of its own commit, and of what it has seen */
 	read_events(w);
 	if (good && is_echo(w, &result))
 		w->reasons = 0;
+	/* what no engine told it may have been lost with the table, before it read that */
+	if (result.asked && w->damaged)
+		w->reasons |= REASON_RULESET;
 	failed = !good || (result.status != NB_STATUS_OK && result.status != NB_STATUS_PARTIAL);
 	if (!good)
 		nb_print_note(w->run,
@@ -519,16 +675,11 @@ static void end_look(struct watch *w)
 	/* a network that is made anew is another wish; so is a file */
 	mended = result.changed && result.wish == w->last.wish &&
 		 w->child_reasons & (REASON_RULESET | REASON_FILTERS);
-	if (nb_pace_note(&w->pace, cost, now, mended, failed)) {
-		/* who takes filters away is not told */
-		const char *program = w->child_reasons & REASON_RULESET ? w->program : "";
-
-		snprintf(text, sizeof(text),
-			 "%s%.31s undoes what is applied here again and again: from now on it is "
-			 "mended "
-			 "less often; see 'nat-bridge check', and stop one of the two",
-			 program[0] ? "program " : "another program", program);
-		nb_print_note(w->run, text);
+	if (good && !result.asked) {
+		w->half_cost = cost;
+		w->half_mended = mended;
+	} else {
+		note_pace(w, cost, now, mended, failed);
 	}
 	if (good) {
 		bool was = w->last.flushed;
@@ -538,12 +689,19 @@ static void end_look(struct watch *w)
 			nb_print_note(w->run,
 				      "flushed: nothing is applied until 'nat-bridge apply'");
 		set_clock(w);
-		listen_docker(w);
+		/* that, too, may have to wait for it */
+		if (result.asked)
+			listen_docker(w);
 	}
 	if (failed && w->reasons == 0)
 		want_look(w, w->child_reasons);
 	if (w->reasons)
 		w->due = nb_pace_next(&w->pace, now);
+	if (good && !result.asked) {
+		w->follow = true;
+		w->reasons |= w->child_reasons;
+		w->due = now;
+	}
 	if (!w->ready && good) {
 		w->ready = true;
 		nb_notify("READY=1\nSTATUS=watching");
@@ -559,6 +717,9 @@ static void read_signals(struct watch *w)
 			want_look(w, REASON_ASKED);
 		else
 			w->ending = true;
+		/* it may wait for an engine */
+		if (w->ending && w->child)
+			kill(w->child, SIGTERM);
 		if (w->log)
 			kill(w->log, (int)info.ssi_signo);
 	}
@@ -714,6 +875,7 @@ static int patience(const struct watch *w)
 	int64_t until = nb_pace_earlier(nb_pace_earlier(w->next_beat, w->reconnect), w->log_again);
 	int64_t now = nb_monotonic_ms();
 
+	until = nb_pace_earlier(until, w->cut);
 	if (w->reasons && !w->child)
 		until = nb_pace_earlier(until, w->due ? w->due : 1);
 	if (until == 0)
@@ -725,6 +887,11 @@ static void act(struct watch *w)
 {
 	int64_t now = nb_monotonic_ms();
 
+	if (w->cut && now >= w->cut) {
+		/* where it does not wait that is blocked */
+		kill(w->child, SIGTERM);
+		w->cut = 0;
+	}
 	if (w->reasons && !w->child && now >= w->due)
 		begin_look(w);
 	if (w->reconnect && now >= w->reconnect)
@@ -800,6 +967,7 @@ int nb_command_watch(struct nb_run *run)
 	if (w.accounting)
 		nb_accounting_end(run);
 	nb_element_list_clear(&w.remembered);
+	nb_recall_clear(&w.recall);
 	nb_events_close(w.events);
 	nb_files_close(&w.files);
 	for (int fds[] = { w.signals, w.clock, w.docker }, i = 0; i < 3; i++)

@@ -140,6 +140,8 @@ static void end_commit(struct nb_events *events, const struct nlmsghdr *message,
 	}
 	if (events->ours && own)
 		events->touched = generation;
+	if (events->ours && !own)
+		ret->what |= NB_EVENT_DAMAGED;
 	events->relevant = events->ours = events->removed = false;
 }
 

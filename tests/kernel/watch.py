@@ -12,6 +12,7 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
+from fakeengine import FakeEngine, network  # noqa: E402
 from watcher import Watcher, comes_to_rest, last_pid  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
@@ -345,6 +346,113 @@ def _():
     lab.good("apply")
     expect_eq(sorted(lab.ingress()), ["br-app", "br-late"], "filters")
     says("check", 0)
+
+
+def hangs(connection):
+    """Until who asked has had enough."""
+    connection.recv(1)
+
+
+def with_docker():
+    """A host with a mapping of one of Docker's networks, and one of a container."""
+    fresh()
+    docker = FakeEngine(f"{lab.dir}/docker.sock")
+    docker.networks = [network("agents", bridge="br-app"), network("others", bridge="br-two")]
+    docker.others = {"/events": hangs, "containers/web/json": {
+        "HostConfig": {}, "NetworkSettings": {"Networks": {"others": {}}}}}
+    lab.good("remove", "--all-networks")
+    with open(lab.config, "w", encoding="ascii") as file:
+        json.dump({"docker": docker.path, "podman": f"{lab.dir}/none",
+                   "podman_networks": f"{lab.dir}/none"}, file)
+    lab.good("add", "docker:agents", str(lab.mapped))
+    lab.good("add", "container:web", str(lab.mapped))
+    lab.good("add", "docker:*", "81", "--except", "others")
+    return docker
+
+
+def is_back(bridge="br-app"):
+    text = sh("nft list table inet nat-bridge", check=False)
+    return (f'"{bridge}" . tcp . {lab.mapped}' in text and lab.conf(bridge, "route_localnet") == 1
+            and lab.ingress().get(bridge))
+
+
+def heals_soon(command, *bridges):
+    """In less time than an engine is given. (`check` would wait for it.)"""
+    began = time.monotonic()
+    sh(command)
+    for bridge in bridges or ("br-app", "br-two"):
+        expect(wait_for(lambda bridge=bridge: is_back(bridge), 10, 0.002), f"{command}: {bridge}")
+    took = time.monotonic() - began
+    expect(took < 2.5, f"{command}: healed after {took:.2f} s")
+    return took
+
+
+BREAK = ("nft flush ruleset", "nft delete table inet nat-bridge",
+         "nft flush map inet nat-bridge targets", "tc filter del dev br-app ingress")
+
+
+@case("an engine that hangs keeps nothing from being mended")
+def _():
+    docker = with_docker()
+    with Watcher(lab) as watcher:
+        comes_to_rest("from the beginning")
+        for what in ("everything", "containers"):
+            if what == "everything":
+                docker.raw = hangs
+            else:
+                docker.raw = None
+                docker.others["containers/web/json"] = hangs
+            took = [heals_soon(command) for command in BREAK]
+            # again and again, at any moment of its waiting
+            took += [heals_soon("nft flush ruleset") for _ in range(4)]
+            note(f"{what} hangs: healed after {', '.join(f'{t * 1000:.0f}' for t in took)} ms, "
+                 f"with the command")
+        targets = sh("nft list map inet nat-bridge targets")
+        expect_eq(re.findall(r'"(br-...)" \. tcp \. 81\b', targets), ["br-app"],
+                  "what a pattern leaves out stays out")
+        expect("again and again" not in watcher.said(), watcher.said())
+        expect(wait_for(lambda: "did not answer" in watcher.said(), 20), "and it is said")
+        # it waits for the engine now, and not with the lock
+        watcher.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: any("containers/web" in path for path in docker.asked), 5)
+        began = time.monotonic()
+        expect_eq(watcher.end(), 0, "exit status")
+        expect(time.monotonic() - began < 2, "its end waits for the engine")
+    docker.stop()
+
+
+@case("and when it answers what it says counts")
+def _():
+    docker = with_docker()
+    with Watcher(lab) as watcher:
+        comes_to_rest("from the beginning")
+        docker.raw = hangs
+        heals_soon("nft flush ruleset")
+        docker.raw = None
+        docker.networks = [network("agents", bridge="br-two")]
+        docker.others = {"/events": hangs}
+        watcher.process.send_signal(signal.SIGHUP)
+        expect(wait_for(lambda: is_back("br-two") and lab.conf("br-app", "route_localnet") == 0, 20),
+               "followed")
+        heals("followed")
+        # what was is not restored
+        docker.raw = hangs
+        heals_soon("nft flush ruleset", "br-two")
+        expect_eq(lab.conf("br-app", "route_localnet"), 0, "not the old one")
+        # who adds what the watcher does not know yet finds it there
+        docker.raw = None
+        docker.networks.append(network("fresh", bridge="br-app"))
+        for _ in range(5):
+            lab.good("add", "docker:fresh", str(lab.mapped))
+            lab.agent().call("connect", "one", lab.gateway, lab.mapped)
+            sh("nft add table ip noise")
+            sh("nft delete table ip noise")
+            comes_to_rest("added")
+            expect_eq(lab.agent().call("exchange", "one", 3), "more\n", "its connections live")
+            lab.agent().call("hang_up")
+            lab.good("remove", "docker:fresh", str(lab.mapped))
+            heals("removed")
+    docker.stop()
 
 
 @case("events that are lost: it looks, and does not trust its memory")

@@ -25,7 +25,8 @@ class FakeEngine:
         self.path = path
         self.owner = owner  # whose process listens
         self.networks = []
-        self.others = {}  # regular expression of a request's path -> what is answered
+        # regular expression of a request's path -> what is answered, or a function of the connection
+        self.others = {}
         self.asked = []
         self.raw = None  # what it does instead: a function of the connection
         self.socket = None
@@ -52,8 +53,11 @@ class FakeEngine:
                 connection, _ = listener.accept()
             except OSError:
                 return
-            with connection:
-                self._answer(connection)
+            threading.Thread(target=self._serve_one, args=(connection,), daemon=True).start()
+
+    def _serve_one(self, connection):
+        with connection:
+            self._answer(connection)
 
     def _answer(self, connection):
         request = b""
@@ -64,16 +68,16 @@ class FakeEngine:
             request += piece
         path = request.split(b" ")[1].decode()
         self.asked.append(path)
-        if self.raw:
+        answer = self.raw
+        for pattern, value in self.others.items():
+            if not answer and re.search(pattern, path):
+                answer = value
+        if callable(answer):
             try:
-                self.raw(connection)
+                answer(connection)
             except OSError:
                 pass  # enough, says who asked
             return
-        answer = None
-        for pattern, value in self.others.items():
-            if re.search(pattern, path):
-                answer = value
         if answer is None and path.endswith("/networks"):
             answer = self.networks
         status = "404 Not Found" if answer is None else "200 OK"

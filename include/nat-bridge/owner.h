@@ -9,8 +9,14 @@
 
 /* A port of a bridge, and a process in the network namespace at its other end. */
 struct nb_owner {
-	int port;  /* index of the device; 0: not known */
-	pid_t pid; /* 0: none that this user may look at */
+	int bridge; /* index of the device; the port's own if it is of no bridge */
+	int port;   /* index of the device; 0: not known */
+	pid_t pid;  /* 0: none that this user may look at */
+};
+
+struct nb_owner_list {
+	struct nb_owner *items; /* sorted by bridge, then by process */
+	size_t count;
 };
 
 /*
@@ -20,5 +26,13 @@ struct nb_owner {
  */
 int nb_owner_find(struct nb_netlink *nl, int bridge, pid_t pid, struct nb_owner *ret,
 		  struct nb_error *err);
+
+/*
+ * Everybody behind the ports of bridges: of each network namespace and bridge one port, and the
+ * process with the lowest number. A namespace without processes that this user may look at has none.
+ * Returns 0 or -errno with @err filled. Free with nb_owner_list_clear(), also after a failure.
+ */
+int nb_owner_find_all(struct nb_netlink *nl, struct nb_owner_list *ret, struct nb_error *err);
+void nb_owner_list_clear(struct nb_owner_list *list);
 
 #endif

@@ -47,9 +47,16 @@ int nb_probe_new_network(struct nb_netlink *nl, struct nb_probe_place **ret, str
  * sent from there. -EINVAL: it is the caller's own.
  */
 int nb_probe_enter(pid_t pid, struct nb_probe_place **ret, struct nb_error *err);
+/*
+ * Of a place that was entered: @gateway (host byte order) is the host's address from now on, and the
+ * one from which that namespace would send to it the place's own. -EADDRNOTAVAIL: that is not in the
+ * gateway's network, of @length bits, so another bridge is on the way there, or none.
+ */
+int nb_probe_face(struct nb_probe_place *place, uint32_t gateway, unsigned int length,
+		  struct nb_error *err);
 void nb_probe_leave(struct nb_probe_place *place); /* NULL is allowed */
 
-/* Own address and the host's, in host byte order; 0 if the place was entered. */
+/* Own address and the host's, in host byte order; 0 in a place that was entered, before nb_probe_face(). */
 uint32_t nb_probe_address(const struct nb_probe_place *place);
 uint32_t nb_probe_gateway(const struct nb_probe_place *place);
 
@@ -105,7 +112,10 @@ struct nb_raw_probe {
 int nb_probe_raw(struct nb_probe_place *place, struct nb_raw_probe *probes, size_t count,
 		 int timeout_ms, struct nb_error *err);
 
-/* What of a place's packets the host hands to its sockets: behind all hooks, before any socket. */
+/*
+ * What of a place's packets the host hands to its sockets: behind all hooks, before any socket. Of TCP
+ * only what begins a connection, of UDP only what is as short as a probe.
+ */
 struct nb_arrival {
 	uint8_t protocol;
 	uint32_t address; /* as the packet had it then */
@@ -115,7 +125,7 @@ struct nb_arrival {
 
 struct nb_probe_ear;
 
-/* Listen to what comes from @place, in the caller's namespace. */
+/* Listen to what comes from @place's own address, in the caller's namespace. */
 int nb_probe_listen(const struct nb_probe_place *place, struct nb_probe_ear **ret,
 		    struct nb_error *err);
 /*

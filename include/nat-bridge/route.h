@@ -87,6 +87,25 @@ int nb_route_network(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
 /* The first IPv4 address of a device with its network's length; address 0: it has none. */
 int nb_route_address(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
 		     struct nb_error *err);
+
+/* An IPv4 address of the host. */
+struct nb_address {
+	int ifindex;
+	struct nb_prefix prefix;
+};
+
+struct nb_address_list {
+	struct nb_address *items;
+	size_t count;
+};
+
+/*
+ * All of them, in the kernel's order: by device, the primary ones of each first. 0, or -errno with
+ * @err filled. Free with nb_address_list_clear(), also after a failure.
+ */
+int nb_route_addresses(struct nb_netlink *nl, struct nb_address_list *ret, struct nb_error *err);
+void nb_address_list_clear(struct nb_address_list *list);
+
 /* Any other host's address of the same network, whose length is 30 at most. */
 uint32_t nb_route_neighbour(const struct nb_prefix *own);
 

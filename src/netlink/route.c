@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/rtnetlink.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -212,21 +213,87 @@ static int read_address(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
+/* @restart forgets what was seen: somebody changed addresses, and the dump begins anew. */
+static int dump_addresses(struct nb_netlink *nl,
+			  int (*callback)(const struct nlmsghdr *message, void *data), void *data,
+			  void (*restart)(void *data), struct nb_error *err)
+{
+	struct nb_netlink_ack ack;
+	int r = -EINTR;
+
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
+		char buffer[256];
+		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+		struct ifaddrmsg *header;
+
+		request->nlmsg_type = RTM_GETADDR;
+		request->nlmsg_flags = NLM_F_DUMP;
+		header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+		header->ifa_family = AF_INET;
+		restart(data);
+		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, callback, data, &ack);
+	}
+	return r < 0 ? nb_netlink_error(err, &ack, r, "read addresses") : 0;
+}
+
+static void restart_search(void *data)
+{
+	struct address_search *search = data;
+
+	*search = (struct address_search){ .ifindex = search->ifindex };
+}
+
 static int search_addresses(struct nb_netlink *nl, struct address_search *search,
 			    struct nb_error *err)
 {
-	char buffer[256];
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct nb_netlink_ack ack;
-	struct ifaddrmsg *header;
-	int r;
+	return dump_addresses(nl, read_address, search, restart_search, err);
+}
 
-	request->nlmsg_type = RTM_GETADDR;
-	request->nlmsg_flags = NLM_F_DUMP;
-	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-	header->ifa_family = AF_INET;
-	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_address, search, &ack);
-	return r < 0 ? nb_netlink_error(err, &ack, r, "read addresses") : 0;
+static int collect_address(const struct nlmsghdr *message, void *data)
+{
+	const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);
+	struct nb_address_list *list = data;
+	struct nb_address *grown;
+	struct nlattr *attr;
+
+	if (message->nlmsg_type != RTM_NEWADDR ||
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*header)))
+		return 0;
+	grown = realloc(list->items, (list->count + 1) * sizeof(*grown));
+	if (!grown)
+		return -ENOMEM;
+	list->items = grown;
+	grown += list->count;
+	*grown = (struct nb_address){
+		.ifindex = (int)header->ifa_index,
+		.prefix = { .length = header->ifa_prefixlen },
+	};
+	mnl_attr_for_each(attr, message, sizeof(*header)) {
+		if (mnl_attr_get_type(attr) == IFA_LOCAL &&
+		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
+			grown->prefix.address = ntohl(mnl_attr_get_u32(attr));
+	}
+	list->count += grown->prefix.address != 0;
+	return 0;
+}
+
+static void restart_list(void *data)
+{
+	struct nb_address_list *list = data;
+
+	list->count = 0;
+}
+
+int nb_route_addresses(struct nb_netlink *nl, struct nb_address_list *ret, struct nb_error *err)
+{
+	memset(ret, 0, sizeof(*ret));
+	return dump_addresses(nl, collect_address, ret, restart_list, err);
+}
+
+void nb_address_list_clear(struct nb_address_list *list)
+{
+	free(list->items);
+	memset(list, 0, sizeof(*list));
 }
 
 int nb_route_network(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,

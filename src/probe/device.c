@@ -188,29 +188,6 @@ int nb_device_add_gateway(struct nb_netlink *nl, int index, uint32_t gateway)
 	return nb_netlink_ask(nl, NETLINK_ROUTE, request, NULL, NULL, NULL);
 }
 
-struct address_search {
-	int index;
-	struct nb_prefix found;
-};
-
-static int read_address(const struct nlmsghdr *message, void *data)
-{
-	const struct ifaddrmsg *header = mnl_nlmsg_get_payload(message);
-	struct address_search *search = data;
-	struct nlattr *attr;
-
-	if (message->nlmsg_type != RTM_NEWADDR || (int)header->ifa_index != search->index ||
-	    search->found.length || (header->ifa_flags & IFA_F_SECONDARY))
-		return 0;
-	mnl_attr_for_each(attr, message, sizeof(*header)) {
-		if (mnl_attr_get_type(attr) == IFA_LOCAL &&
-		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
-			search->found.address = ntohl(mnl_attr_get_u32(attr));
-	}
-	search->found.length = header->ifa_prefixlen;
-	return 0;
-}
-
 static int dump_addresses(struct nb_netlink *nl,
 			  int (*callback)(const struct nlmsghdr *message, void *data), void *data)
 {
@@ -226,15 +203,6 @@ static int dump_addresses(struct nb_netlink *nl,
 	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, callback, data, NULL);
 	/* somebody changes addresses: what was seen was there */
 	return r == -EINTR ? 0 : r;
-}
-
-int nb_device_address(struct nb_netlink *nl, int index, struct nb_prefix *ret)
-{
-	struct address_search search = { .index = index };
-	int r = dump_addresses(nl, read_address, &search);
-
-	*ret = search.found;
-	return r;
 }
 
 struct use_search {

@@ -20,16 +20,39 @@ struct nb_probe_ear {
 	int fds[2]; /* TCP, UDP */
 };
 
-/* The kernel copies what comes from the place alone; lo may be busy. */
+#define LONGEST	    128 /* bytes of a packet; a probe is a third of that, whatever its headers hold */
+#define SYN_AND_ACK 0x12
+#define SYN	    0x02
+
+/*
+ * The kernel copies what comes from the place alone, for lo may be busy, and of that what may be a
+ * probe of ours, for a container may be busy, too: what finds no room in the buffer is lost.
+ */
 static int open_one(int protocol, uint32_t source)
 {
-	struct sock_filter code[] = {
+	struct sock_filter tcp[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct iphdr, saddr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, source, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, 128),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, source, 0, 5),
+		BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0), /* the length of the IP header */
+		BPF_STMT(BPF_LD | BPF_B | BPF_IND, 13), /* TCP's flags */
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN_AND_ACK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, LONGEST),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
-	const struct sock_fprog program = { .len = 4, .filter = code };
+	struct sock_filter udp[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct iphdr, saddr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, source, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, LONGEST, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, LONGEST),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	bool is_tcp = protocol == IPPROTO_TCP;
+	const struct sock_fprog program = {
+		.len = is_tcp ? sizeof(tcp) / sizeof(*tcp) : sizeof(udp) / sizeof(*udp),
+		.filter = is_tcp ? tcp : udp,
+	};
 	int fd = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	int size = 16 * 1024 * 1024;
 
@@ -114,7 +137,7 @@ bool nb_probe_heard(struct nb_probe_ear *ear, struct nb_arrival **ret_items, siz
 {
 	struct nb_arrival *items = NULL, arrival;
 	size_t count = 0, capacity = 0, kept = 0;
-	unsigned char data[128];
+	unsigned char data[LONGEST];
 	ssize_t length;
 
 	*ret_items = NULL;

@@ -11,8 +11,10 @@
  */
 #include "place.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,6 +22,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -199,11 +202,12 @@ static int find_bridge(struct nb_netlink *nl, const char *name, struct nb_place_
 {
 	int r = nb_device_find(nl, name, bridge);
 
-	if (r == 0)
-		r = nb_device_address(nl, bridge->index, ret);
 	if (r < 0)
 		return nb_error_set(err, NB_STATUS_FAILED, -r, "kernel", "bridge %s: %s", name,
 				    r == -ENODEV ? "there is no such device" : strerror(-r));
+	r = nb_route_address(nl, bridge->index, ret, err);
+	if (r < 0)
+		return r;
 	if (ret->length == 0 || ret->length > 30)
 		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
 				    "bridge %s has no IPv4 network", name);
@@ -314,6 +318,43 @@ int nb_probe_enter(pid_t pid, struct nb_probe_place **ret, struct nb_error *err)
 	}
 	*ret = place;
 	return 0;
+}
+
+/* The kernel chooses a source when a socket of datagrams is connected; nothing is sent. */
+static int choose_source(void *data)
+{
+	struct nb_probe_place *place = data;
+	struct sockaddr_in name = {
+		.sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(place->gateway),
+		.sin_port = htons(9), /* any */
+	};
+	socklen_t length = sizeof(name);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (connect(fd, (struct sockaddr *)&name, sizeof(name)) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&name, &length) < 0)
+		r = -errno;
+	else
+		place->address = ntohl(name.sin_addr.s_addr);
+	close(fd);
+	return r;
+}
+
+int nb_probe_face(struct nb_probe_place *place, uint32_t gateway, unsigned int length,
+		  struct nb_error *err)
+{
+	uint32_t hosts = length ? UINT32_MAX >> length : UINT32_MAX;
+	int r;
+
+	place->gateway = gateway;
+	r = nb_place_do(place, choose_source, place);
+	if (r == -ENETUNREACH || (r == 0 && ((place->address ^ gateway) & ~hosts)))
+		return nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
+				    "it has no address in that network");
+	return r < 0 ? fail(err, r, "look for a way to the host") : 0;
 }
 
 void nb_probe_leave(struct nb_probe_place *place)

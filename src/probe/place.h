@@ -49,8 +49,6 @@ int nb_device_set_up(struct nb_netlink *nl, int index, bool up);
 int nb_device_delete(struct nb_netlink *nl, int index);
 int nb_device_add_address(struct nb_netlink *nl, int index, const struct nb_prefix *address);
 int nb_device_add_gateway(struct nb_netlink *nl, int index, uint32_t gateway);
-/* The first address of a device; a length of 0: it has none. */
-int nb_device_address(struct nb_netlink *nl, int index, struct nb_prefix *ret);
 /* Does an address or a route of this namespace touch that network? 1, 0 or -errno. */
 int nb_device_is_used(struct nb_netlink *nl, const struct nb_prefix *network);
 

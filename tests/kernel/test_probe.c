@@ -16,6 +16,7 @@
 
 #include "lab.h"
 #include "nat-bridge/netlink.h"
+#include "nat-bridge/owner.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/probe.h"
 
@@ -203,7 +204,7 @@ static void test_raw(void)
 	CHECK(probes[4].result == NB_PROBE_CONNECTED);
 	CHECK(recv(udp, &byte, 1, MSG_DONTWAIT) == 0);
 	CHECK(nb_probe_heard(ear, &heard, &heard_count));
-	/* also the resets that follow: each once */
+	/* each once, and not the resets that follow */
 	CHECK(heard_count == count);
 	for (size_t i = 0; i < heard_count; i++)
 		CHECK(heard[i].address == LOCALHOST);
@@ -253,6 +254,14 @@ static void test_new_network(void)
 	run("ip address delete 198.18.0.1/16 dev brA && ip address delete 198.19.0.1/16 dev brA");
 }
 
+static bool is_among(const struct nb_owner_list *owners, int bridge, pid_t pid)
+{
+	for (size_t i = 0; i < owners->count; i++)
+		if (owners->items[i].bridge == bridge && owners->items[i].pid == pid)
+			return true;
+	return false;
+}
+
 static void test_enter(void)
 {
 	struct nb_probe probe = { .protocol = IPPROTO_TCP,
@@ -260,6 +269,7 @@ static void test_enter(void)
 				  .port = 8080 };
 	int tcp = listen_on(9000), ready[2];
 	struct nb_probe_place *place;
+	struct nb_owner_list owners;
 	struct nb_error err;
 	char byte;
 	pid_t pid;
@@ -279,10 +289,21 @@ static void test_enter(void)
 		stop(err.message);
 	CHECK(nb_probe_run(place, &probe, 1, 1000, &err) == 0);
 	CHECK(probe.result == NB_PROBE_CONNECTED);
+	CHECK(nb_probe_address(place) == 0);
+	CHECK(nb_probe_face(place, number_of(GATEWAY), 24, &err) == 0);
+	CHECK(nb_probe_address(place) == number_of(CLIENT_A));
+	CHECK(nb_probe_gateway(place) == number_of(GATEWAY));
+	/* by its default route, if it has one, but never from that network */
+	CHECK(nb_probe_face(place, number_of(OUTSIDE), 24, &err) == -EADDRNOTAVAIL);
 	nb_probe_leave(place);
+	CHECK(nb_owner_find_all(lab.nl, &owners, &err) == 0);
+	CHECK(is_among(&owners, lab.bridge_a, pid) && !is_among(&owners, lab.bridge_b, pid));
+	nb_owner_list_clear(&owners);
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
 	CHECK(nb_probe_enter(pid, &place, &err) < 0 && !place);
+	CHECK(nb_owner_find_all(lab.nl, &owners, &err) == 0 && owners.count == 0);
+	nb_owner_list_clear(&owners);
 	CHECK(nb_probe_enter(getpid(), &place, &err) == -EINVAL && !place);
 	close(ready[0]);
 	close(ready[1]);

@@ -5,15 +5,13 @@
 The screens are compared with tests/cli/golden/status-*.txt, of a terminal 80 and 120 columns
 wide. To look at a new one and keep it: NB_GOLDEN_UPDATE=1 tests/cli/status.py
 """
-import fcntl
-import pty
 import sys
-import termios
 
 sys.path.insert(0, __file__.rsplit("/", 2)[0] + "/lib")
 from nblab import *
 from nblab import libc
 from fakeengine import FakeEngine, network
+from terminal import plain, show, wide
 
 GOLDEN = os.path.dirname(os.path.abspath(__file__)) + "/golden/"
 # what is forked from here has this name
@@ -91,37 +89,9 @@ def one(status, port):
 
 def terminal(columns, *words, env=None):
     """What a terminal so wide gets."""
-    size = struct.pack("HHHH", 50, columns, 0, 0)
-    master, slave = pty.openpty()
-    fcntl.ioctl(slave, termios.TIOCSWINSZ, size)
-    environment = {k: v for k, v in os.environ.items()
-                   if k not in ("NO_COLOR", "COLUMNS", "LANG", "LC_CTYPE")}
-    environment.update({"TERM": "xterm", "LC_ALL": "C.UTF-8"}, **(env or {}))
-    done = subprocess.Popen(lab.command(*words), stdout=slave, stderr=subprocess.PIPE,
-                            env=environment)
-    os.close(slave)
-    text = b""
-    while True:
-        try:
-            piece = os.read(master, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        text += piece
-    os.close(master)
-    err = done.stderr.read().decode()
-    expect(done.wait() == 0 and not err, f"{words}: exit {done.returncode}, {err!r}")
-    return text.decode().replace("\r\n", "\n")
-
-
-def plain(text):
-    return re.sub(r"\033\[[0-9;]*m", "", text)
-
-
-def wide(text):
-    """Columns of the widest line; nothing here is of another width than 1."""
-    return max(map(len, plain(text).splitlines()))
+    shown = show(lab.command(*words), columns, env)
+    expect(shown.rc == 0 and not shown.err, f"{words}: exit {shown.rc}, {shown.err!r}")
+    return shown.text
 
 
 def golden(name, text):

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""The program on a terminal of a width that the test chooses."""
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+
+
+class Shown:
+    """What came to the terminal, what came to a standard error beside it, and the exit status."""
+
+    def __init__(self, text, err, rc):
+        self.text, self.err, self.rc = text, err, rc
+
+
+def show(line, columns, env=None, both=False):
+    """Run @line with a terminal as its standard output; with @both also as its standard error."""
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    environment = {k: v for k, v in os.environ.items()
+                   if k not in ("NO_COLOR", "COLUMNS", "LANG", "LC_CTYPE")}
+    environment.update({"TERM": "xterm", "LC_ALL": "C.UTF-8"}, **(env or {}))
+    done = subprocess.Popen(line, stdout=slave, stderr=slave if both else subprocess.PIPE,
+                            env=environment)
+    os.close(slave)
+    text = b""
+    while True:
+        try:
+            piece = os.read(master, 65536)
+        except OSError:
+            break
+        if not piece:
+            break
+        text += piece
+    os.close(master)
+    err = "" if both else done.stderr.read().decode()
+    return Shown(text.decode().replace("\r\n", "\n"), err, done.wait())
+
+
+def plain(text):
+    """Without colour."""
+    return re.sub(r"\033\[[0-9;]*m", "", text)
+
+
+def wide(text):
+    """Columns of the widest line; nothing that tests show is of another width than 1."""
+    return max(map(len, plain(text).splitlines()))

@@ -62,8 +62,8 @@ void nb_screen_open(struct nb_screen *screen, FILE *out)
 	int fd = fileno(out);
 
 	*screen = (struct nb_screen){ .out = out, .terminal = fd >= 0 && isatty(fd) };
-	screen->colour = screen->terminal && !is_set("NO_COLOR") && term &&
-			 strcmp(term, "dumb") != 0;
+	screen->erases = screen->terminal && term && strcmp(term, "dumb") != 0;
+	screen->colour = screen->erases && !is_set("NO_COLOR");
 	screen->utf8 = screen->terminal && has_utf8_locale();
 	screen->width = find_width(fd, screen->terminal);
 }

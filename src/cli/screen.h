@@ -14,7 +14,8 @@
 struct nb_screen {
 	FILE *out;
 	bool terminal;
-	bool colour;  /* a terminal, and neither NO_COLOR nor TERM=dumb stands against it */
+	bool erases;  /* a terminal, and not TERM=dumb: what a line says may be replaced */
+	bool colour;  /* the same, and NO_COLOR does not stand against it */
 	bool utf8;    /* a terminal whose locale is of UTF-8: box characters may be used */
 	size_t width; /* columns; SIZE_MAX: as many as it takes */
 };

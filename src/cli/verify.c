@@ -2,11 +2,13 @@
 /*
  * nat-bridge verify: is open what shall be, and closed everything else?
  *
- * Stations are places (see probe.h) on each bridge of containers, and one that stands for the LAN.
+ * Stations are places (see probe.h) on each bridge of containers, one that stands for the LAN, and
+ * containers themselves.
  * From its own bridge a mapping has to be reached; from all others nothing may come to it, nor may
  * a frame to 127.0.0.0/8 come in anywhere. What came is told by the host itself, behind its last
  * rule: no answer is no proof that nothing arrived.
  */
+#include "screen.h"
 #include "verify.h"
 
 #include <errno.h>
@@ -17,10 +19,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define LOCALHOST    UINT32_C(0x7f000001)
 #define MOST_THREADS 16
-/* Beyond that, looking whether a frame is sent already takes longer than to send it again. */
-#define DEDUPE_MOST 2000
 
 const struct nb_stored *nb_verify_mapping(const struct nb_verify *verify, size_t i)
 {
@@ -30,7 +29,7 @@ const struct nb_stored *nb_verify_mapping(const struct nb_verify *verify, size_t
 const struct nb_station *nb_verify_station(const struct nb_verify *verify, const char *bridge)
 {
 	for (size_t i = 0; i < verify->station_count; i++)
-		if (strcmp(verify->stations[i].bridge, bridge) == 0)
+		if (!verify->stations[i].pid && strcmp(verify->stations[i].bridge, bridge) == 0)
 			return &verify->stations[i];
 	return NULL;
 }
@@ -57,69 +56,6 @@ static int choose_mappings(struct nb_verify *verify)
 	return 0;
 }
 
-/* May we stand there as a container does? */
-static bool is_station(struct nb_verify *verify, const struct nb_link *link)
-{
-	bool mapped = nb_verify_is_mapped(verify, link->name);
-	char why[256];
-
-	if (strcmp(link->kind, "bridge") != 0) {
-		if (mapped)
-			nb_warn(&verify->run->warnings,
-				"%s is no bridge: its mappings cannot be checked from inside",
-				link->name);
-		return false;
-	}
-	if (nb_link_is_private(nb_view_links(&verify->view), link, why, sizeof(why)))
-		return true;
-	if (mapped)
-		nb_warn(&verify->run->warnings,
-			"%s: its mappings are not checked from inside, which would be on that "
-			"network",
-			why);
-	return false;
-}
-
-/* A stopped container may come back with its address, so what the engine gave is nobody else's. */
-static int avoid_containers(struct nb_verify *verify, struct nb_station *station)
-{
-	struct nb_engine_endpoints endpoints;
-	struct nb_network network;
-
-	if (!nb_ask_bridge(verify->run, station->bridge, false, &network))
-		return 0;
-	if (nb_ask_endpoints(verify->run, network.engine, network.name, &endpoints) < 0)
-		return nb_out_of_memory(verify->run);
-	station->avoid = calloc(endpoints.count + 1, sizeof(*station->avoid));
-	for (size_t i = 0; station->avoid && i < endpoints.count; i++)
-		station->avoid[station->avoid_count++] = endpoints.items[i].address;
-	nb_engine_endpoints_clear(&endpoints);
-	return station->avoid ? 0 : nb_out_of_memory(verify->run);
-}
-
-static int choose_stations(struct nb_verify *verify)
-{
-	const struct nb_link_list *links = nb_view_links(&verify->view);
-	int r = 0;
-
-	verify->stations = calloc(links->count + 1, sizeof(*verify->stations));
-	if (!verify->stations)
-		return nb_out_of_memory(verify->run);
-	for (size_t i = 0; r == 0 && i < links->count; i++) {
-		struct nb_station *station = &verify->stations[verify->station_count];
-
-		if (!is_station(verify, &links->items[i]))
-			continue;
-		strcpy(station->bridge, links->items[i].name);
-		verify->station_count++;
-		r = avoid_containers(verify, station);
-	}
-	verify->station_count++; /* the LAN */
-	for (size_t i = 0; i < verify->station_count; i++)
-		verify->stations[i].verify = verify;
-	return r;
-}
-
 /* --- All stations at once --- */
 
 struct crew {
@@ -128,19 +64,27 @@ struct crew {
 	const char *what;
 	pthread_mutex_t lock;
 	size_t next, done;
+	bool shown;
 };
 
+/* One line that is always the last, and empty in the end. */
 static void show_progress(const struct crew *crew)
 {
-	const struct nb_options *options = &crew->verify->run->options;
-
-	if (options->quiet || options->json || !isatty(STDERR_FILENO))
+	if (!crew->shown)
 		return;
-	fprintf(stderr, "\r\033[K%s: %zu of %zu networks", crew->what, crew->done,
-		crew->verify->station_count);
-	if (crew->done == crew->verify->station_count)
-		fputs("\r\033[K", stderr);
+	fputs("\r\033[K", stderr);
+	if (crew->done < crew->verify->station_count)
+		fprintf(stderr, "%s: %zu of %zu networks", crew->what, crew->done,
+			crew->verify->station_count);
 	fflush(stderr);
+}
+
+static bool wants_progress(const struct nb_options *options)
+{
+	struct nb_screen screen;
+
+	nb_screen_open(&screen, stderr);
+	return screen.erases && !options->quiet && !options->json;
 }
 
 static void *work_on(void *data)
@@ -169,6 +113,8 @@ static void all_stations(struct nb_verify *verify, const char *what,
 	pthread_t threads[MOST_THREADS];
 	size_t count = 0;
 
+	crew.shown = wants_progress(&verify->run->options);
+	show_progress(&crew);
 	pthread_mutex_init(&crew.lock, NULL);
 	while (count < MOST_THREADS && count < verify->station_count &&
 	       pthread_create(&threads[count], NULL, work_on, &crew) == 0)
@@ -178,125 +124,6 @@ static void all_stations(struct nb_verify *verify, const char *what,
 	for (size_t i = 0; i < count; i++)
 		pthread_join(threads[i], NULL);
 	pthread_mutex_destroy(&crew.lock);
-}
-
-/* --- What is sent --- */
-
-static bool is_sent(const struct nb_station *station, const struct nb_shot *shot)
-{
-	for (size_t i = 0; i < station->count; i++) {
-		const struct nb_shot *other = &station->shots[i];
-
-		if (other->from == shot->from && other->protocol == shot->protocol &&
-		    other->address == shot->address && other->port == shot->port &&
-		    other->mapping == shot->mapping)
-			return true;
-	}
-	return false;
-}
-
-static int aim(struct nb_station *station, enum nb_verify_from from, size_t mapping,
-	       uint8_t protocol, uint32_t address, uint16_t port)
-{
-	const struct nb_shot shot = {
-		.from = from,
-		.mapping = mapping,
-		.protocol = protocol,
-		.address = address,
-		.port = port,
-	};
-
-	if (station->count < DEDUPE_MOST && is_sent(station, &shot))
-		return 0;
-	if (station->count == station->capacity) {
-		size_t capacity = station->capacity ? 2 * station->capacity : 256;
-		struct nb_shot *grown = realloc(station->shots, capacity * sizeof(*grown));
-
-		if (!grown)
-			return -ENOMEM;
-		station->shots = grown;
-		station->capacity = capacity;
-	}
-	station->shots[station->count++] = shot;
-	return 0;
-}
-
-/* Has that bridge a mapping of its own there? */
-static bool maps(const struct nb_verify *verify, const struct nb_station *station, uint8_t protocol,
-		 uint16_t port)
-{
-	struct nb_element key = { .protocol = protocol, .port = port };
-
-	strcpy(key.bridge, station->bridge);
-	return nb_element_find(&verify->view.state.targets, &key) != NULL;
-}
-
-/* From elsewhere: neither the port dialled nor the service's own, on any address it may come to. */
-static int aim_from_elsewhere(const struct nb_verify *verify, struct nb_station *station, size_t i)
-{
-	const struct nb_mapping *mapping = &nb_verify_mapping(verify, i)->mapping;
-	const struct nb_station *home = nb_verify_station(verify,
-							  nb_verify_mapping(verify, i)->bridge);
-	const uint32_t addresses[] = {
-		nb_probe_gateway(station->place),
-		home && home->place ? nb_probe_gateway(home->place) : 0,
-	};
-	const uint16_t ports[] = { mapping->port, mapping->target.port };
-	int r = 0;
-
-	for (size_t a = 0; a < 2; a++)
-		for (size_t p = 0; r == 0 && addresses[a] && p < 2; p++)
-			if (!maps(verify, station, mapping->protocol, ports[p]))
-				r = aim(station, station->bridge[0] ? NB_FROM_OTHER : NB_FROM_LAN,
-					i, mapping->protocol, addresses[a], ports[p]);
-	return r;
-}
-
-static int aim_station(const struct nb_verify *verify, struct nb_station *station)
-{
-	static const uint8_t protocols[2] = { IPPROTO_TCP, IPPROTO_UDP };
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < verify->mapping_count; i++) {
-		const struct nb_stored *stored = nb_verify_mapping(verify, i);
-		const struct nb_mapping *mapping = &stored->mapping;
-
-		if (strcmp(stored->bridge, station->bridge) == 0)
-			r = aim(station, NB_FROM_NETWORK, i, mapping->protocol,
-				nb_probe_gateway(station->place), mapping->port);
-		else
-			r = aim_from_elsewhere(verify, station, i);
-		if (r == 0)
-			r = aim(station, NB_FROM_RAW, i, mapping->protocol, mapping->target.address,
-				mapping->target.port);
-	}
-	for (size_t i = 0; r == 0 && i < 2; i++)
-		r = aim(station, NB_FROM_RAW, NB_NO_MAPPING, protocols[i], LOCALHOST,
-			verify->ports[i]);
-	return r;
-}
-
-static int aim_all(struct nb_verify *verify)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < verify->station_count; i++) {
-		struct nb_station *station = &verify->stations[i];
-
-		if (station->result == 0) {
-			r = aim_station(verify, station);
-			continue;
-		}
-		if (station->result == -EPERM || station->result == -ENOMEM) {
-			verify->run->error = station->error;
-			return station->result;
-		}
-		if (!station->bridge[0] || !nb_verify_is_mapped(verify, station->bridge))
-			nb_warn(&verify->run->warnings, "not checked from %s: %s",
-				station->bridge[0] ? station->bridge : "the LAN",
-				station->error.message);
-	}
-	return r < 0 ? nb_out_of_memory(verify->run) : 0;
 }
 
 /* Sockets of our own, at ports that nobody has mapped. */
@@ -346,7 +173,7 @@ static int verify_all(struct nb_verify *verify)
 	int r = choose_mappings(verify);
 
 	if (r == 0 && verify->mapping_count) {
-		r = choose_stations(verify);
+		r = nb_verify_choose(verify);
 		if (r == 0)
 			r = open_sockets(verify);
 		if (r == 0) {
@@ -356,13 +183,14 @@ static int verify_all(struct nb_verify *verify)
 		if (r == 0)
 			all_stations(verify, "joining", nb_station_open);
 		if (r == 0)
-			r = aim_all(verify);
+			r = nb_verify_aim(verify);
 		if (r == 0)
 			all_stations(verify, "probing", nb_station_fire);
 		for (size_t i = 0; r == 0 && i < verify->station_count; i++) {
 			const struct nb_station *station = &verify->stations[i];
 
-			if (station->place && station->result < 0) {
+			/* one that could not be opened has been told */
+			if (station->place && station->ear && station->result < 0) {
 				verify->run->error = station->error;
 				r = station->result;
 			}
@@ -377,6 +205,8 @@ static void clear(struct nb_verify *verify)
 {
 	all_stations(verify, "leaving", nb_station_close);
 	free(verify->stations);
+	free(verify->skipped);
+	nb_address_list_clear(&verify->addresses);
 	for (size_t i = 0; i < 2; i++)
 		if (verify->sockets[i] >= 0)
 			close(verify->sockets[i]);

@@ -4,6 +4,7 @@
 #define NAT_BRIDGE_VERIFY_H
 
 #include "nat-bridge/probe.h"
+#include "nat-bridge/route.h"
 #include "view.h"
 
 /* From where, as the JSON says it. */
@@ -37,12 +38,18 @@ struct nb_shot {
 
 struct nb_verify;
 
+#define NB_CONTAINER_NAME 80 /* what is longer is cut */
+
 /* A place from which we send. */
 struct nb_station {
 	const struct nb_verify *verify;
-	char bridge[NB_IFNAME_SIZE]; /* "": it stands for the LAN */
-	uint32_t *avoid;	     /* addresses of containers */
-	size_t avoid_count;
+	char bridge[NB_IFNAME_SIZE];	   /* "": it stands for the LAN */
+	const struct nb_link *link;	   /* of it */
+	pid_t pid;			   /* of a process in a container; 0: a place of our own */
+	char container[NB_CONTAINER_NAME]; /* whose network that is, once it is entered */
+	/* who is on the bridge; of a container those of the place beside it, or none */
+	struct nb_engine_endpoints endpoints;
+	const struct nb_engine_endpoints *neighbours;
 	struct nb_netlink *nl;
 	struct nb_probe_place *place;
 	struct nb_probe_ear *ear;
@@ -57,12 +64,19 @@ void nb_station_open(struct nb_station *station);
 void nb_station_fire(struct nb_station *station);
 void nb_station_close(struct nb_station *station);
 
+/* Where nothing, or not everything, is sent from. */
+struct nb_verify_skip {
+	char device[NB_IFNAME_SIZE];
+	char why[200];
+};
+
 /* One row of the answer. */
 struct nb_check {
 	enum nb_verify_from from;
 	size_t mapping;
 	char bridge[NB_IFNAME_SIZE]; /* of a guard */
 	char via[NB_IFNAME_SIZE];    /* the bridge that was sent from, or "lan" */
+	const char *container;	     /* ... or a container on it; NULL: none */
 	uint8_t protocol;	     /* 0: of a guard */
 	uint16_t port;
 	char to[32];
@@ -80,6 +94,11 @@ struct nb_verify {
 	size_t mapping_count;
 	struct nb_station *stations;
 	size_t station_count;
+	/* the host's own, those of bridges with mappings first; and how many are dialled */
+	struct nb_address_list addresses;
+	size_t dialled;
+	struct nb_verify_skip *skipped;
+	size_t skipped_count;
 	struct nb_host_listeners listeners;
 	int sockets[2]; /* our own on 127.0.0.1: TCP, UDP */
 	uint16_t ports[2];
@@ -91,7 +110,16 @@ struct nb_verify {
 const struct nb_stored *nb_verify_mapping(const struct nb_verify *verify, size_t i);
 /* Is a mapping that is checked on that bridge? */
 bool nb_verify_is_mapped(const struct nb_verify *verify, const char *bridge);
+/* The place of our own on that bridge; "": the LAN's. NULL: there is none. */
 const struct nb_station *nb_verify_station(const struct nb_verify *verify, const char *bridge);
+
+/* Choose the stations, and the addresses that are dialled. Fills run->error on failure. */
+int nb_verify_choose(struct nb_verify *verify);
+/* Fill the shots of each station that is open. Likewise. */
+int nb_verify_aim(struct nb_verify *verify);
+/* Note that something is not sent from @device. Likewise. */
+int nb_verify_skip(struct nb_verify *verify, const char *device, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* Shots -> checks, and the guards. -ENOMEM. */
 int nb_verify_judge(struct nb_verify *verify);

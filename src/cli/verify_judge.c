@@ -160,9 +160,11 @@ static void warn_of_another(const struct nb_verify *verify, const struct nb_shot
 	if (answered && shot->mapping != NB_NO_MAPPING)
 		nb_warn(&verify->run->warnings,
 			"another service answers on %s/%s: if it is a proxy to a mapped one, that "
-			"is "
-			"open there",
-			format(shot->heard_address, shot->heard_port, where),
+			"is open there",
+			who_takes(verify, shot->protocol, shot->heard_address, shot->heard_port) ==
+					TAKES_ANY
+				? format(0, shot->heard_port, where)
+				: format(shot->heard_address, shot->heard_port, where),
 			nb_protocol_name(shot->protocol));
 }
 
@@ -216,6 +218,7 @@ static int judge_shot(struct nb_verify *verify, const struct nb_station *station
 	check->from = shot->from;
 	check->mapping = shot->mapping;
 	strcpy(check->via, station->bridge[0] ? station->bridge : "lan");
+	check->container = station->pid ? station->container : NULL;
 	check->protocol = shot->protocol;
 	check->port = shot->mapping == NB_NO_MAPPING
 			      ? shot->port

@@ -9,6 +9,7 @@
 #include "verify.h"
 
 #define MOST_SHOWN 40 /* of what is wrong; the rest is in the JSON */
+#define MOST_NAMED 8  /* devices that are skipped for one reason; likewise */
 
 const char *nb_verify_from_name(enum nb_verify_from from)
 {
@@ -40,6 +41,7 @@ static cJSON *check_to_json(const struct nb_verify *verify, const struct nb_chec
 	nb_json_add_text(object, "target", target);
 	cJSON_AddStringToObject(object, "from", nb_verify_from_name(check->from));
 	nb_json_add_text(object, "via", check->via);
+	nb_json_add_text(object, "container", check->container);
 	nb_json_add_text(object, "to", check->to);
 	cJSON_AddStringToObject(object, "expected", check->reach ? "reached" : "closed");
 	cJSON_AddStringToObject(object, "seen", check->seen);
@@ -56,6 +58,14 @@ static void print_json(const struct nb_verify *verify)
 	array = cJSON_AddArrayToObject(object, "checks");
 	for (size_t i = 0; i < verify->count; i++)
 		cJSON_AddItemToArray(array, check_to_json(verify, &verify->checks[i]));
+	array = cJSON_AddArrayToObject(object, "skipped");
+	for (size_t i = 0; i < verify->skipped_count; i++) {
+		cJSON *skip = cJSON_CreateObject();
+
+		cJSON_AddStringToObject(skip, "device", verify->skipped[i].device);
+		cJSON_AddStringToObject(skip, "why", verify->skipped[i].why);
+		cJSON_AddItemToArray(array, skip);
+	}
 	nb_json_add_warnings(object, verify->run);
 	nb_json_print(verify->run, object);
 }
@@ -138,7 +148,7 @@ static int print_table(const struct nb_verify *verify, const struct nb_screen *s
 static void print_bad(const struct nb_verify *verify, const struct nb_screen *screen,
 		      const struct nb_check *check)
 {
-	char what[NB_NETWORK_SIZE + 96], network[NB_NETWORK_SIZE];
+	char what[NB_NETWORK_SIZE + NB_CONTAINER_NAME + 112], network[NB_NETWORK_SIZE];
 	char text[sizeof(what) + sizeof(check->why) + 160];
 
 	if (check->from == NB_FROM_GUARD)
@@ -147,11 +157,13 @@ static void print_bad(const struct nb_verify *verify, const struct nb_screen *sc
 		snprintf(what, sizeof(what), "%s from %s, not mapped",
 			 nb_protocol_name(check->protocol), check->via);
 	else
-		snprintf(what, sizeof(what), "%s %u/%s from %s",
+		snprintf(what, sizeof(what), "%s %u/%s from %s%s%s",
 			 nb_network_format(
 				 &nb_verify_mapping(verify, check->mapping)->mapping.network,
 				 network),
-			 check->port, nb_protocol_name(check->protocol), check->via);
+			 check->port, nb_protocol_name(check->protocol),
+			 check->container ? check->container : "", check->container ? " on " : "",
+			 check->via);
 	snprintf(text, sizeof(text), "%s%s%s: expected %s, seen: %s%s%s", what,
 		 check->to[0] ? " to " : "", check->to, check->reach ? "reached" : "closed",
 		 check->seen, check->why[0] ? "; " : "", check->why);
@@ -172,6 +184,69 @@ static void print_all_bad(const struct nb_verify *verify, const struct nb_screen
 	}
 	if (shown < verify->bad)
 		fprintf(screen->out, "... and %zu more (--json has all)\n", verify->bad - shown);
+}
+
+/* "inside 2 containers, 3 bridges, and as the LAN would": a check is as good as the places it was made from. */
+static void print_places(const struct nb_verify *verify, const struct nb_screen *screen)
+{
+	size_t containers = 0, bridges = 0, lan = 0;
+	char inside[48], text[160];
+
+	for (size_t i = 0; i < verify->station_count; i++) {
+		const struct nb_station *station = &verify->stations[i];
+
+		if (station->result < 0)
+			continue;
+		containers += station->pid != 0;
+		bridges += !station->pid && station->bridge[0];
+		lan += !station->bridge[0];
+	}
+	snprintf(inside, sizeof(inside), "inside %zu container%s, ", containers,
+		 containers == 1 ? "" : "s");
+	snprintf(text, sizeof(text), "sent from %s%zu bridge%s%s%s", containers ? inside : "",
+		 bridges, bridges == 1 ? "" : "s", lan ? ", and as the LAN would" : "",
+		 containers ? "" : "; from inside no container");
+	nb_screen_wrap(screen, NB_PAINT_FAINT, NULL, 0, text);
+}
+
+static int compare_skips(const void *a, const void *b)
+{
+	const struct nb_verify_skip *left = a, *right = b;
+	int order = strcmp(left->why, right->why);
+
+	return order ? order : strcmp(left->device, right->device);
+}
+
+/* "nothing sent from eth0, wg0 (no bridge), br0 (others than containers are on it)" */
+static void print_skipped(struct nb_verify *verify, const struct nb_screen *screen)
+{
+	char *text = NULL;
+	size_t size = 0, next;
+	FILE *stream;
+
+	if (verify->skipped_count == 0)
+		return;
+	qsort(verify->skipped, verify->skipped_count, sizeof(*verify->skipped), compare_skips);
+	stream = open_memstream(&text, &size);
+	if (!stream)
+		return;
+	fputs("not sent from ", stream);
+	for (size_t i = 0; i < verify->skipped_count; i = next) {
+		const char *why = verify->skipped[i].why;
+
+		for (next = i;
+		     next < verify->skipped_count && strcmp(verify->skipped[next].why, why) == 0;
+		     next++)
+			if (next - i < MOST_NAMED)
+				fprintf(stream, "%s%s", next ? ", " : "",
+					verify->skipped[next].device);
+		if (next - i > MOST_NAMED)
+			fprintf(stream, " and %zu more", next - i - MOST_NAMED);
+		fprintf(stream, " (%s)", why);
+	}
+	if (fclose(stream) == 0)
+		nb_screen_wrap(screen, NB_PAINT_FAINT, NULL, 0, text);
+	free(text);
 }
 
 int nb_verify_print(struct nb_verify *verify)
@@ -199,6 +274,10 @@ int nb_verify_print(struct nb_verify *verify)
 	/* what is wrong is the answer */
 	if (verify->bad)
 		print_all_bad(verify, &screen);
+	if (!run->options.quiet && verify->station_count) {
+		print_places(verify, &screen);
+		print_skipped(verify, &screen);
+	}
 	if (verify->bad)
 		printf("not verified: %zu of %zu checks are not as expected\n", verify->bad,
 		       verify->count);

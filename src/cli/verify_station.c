@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/text.h"
 #include "nat-bridge/payload.h"
 #include "verify.h"
 
@@ -12,6 +13,58 @@
 #define DATAGRAM_MS 400
 #define RAW_MS	    600
 #define RAW_MOST    10000
+
+/* As the engine calls who has our address; otherwise there is a number. */
+static void name_container(struct nb_station *station)
+{
+	const struct nb_engine_endpoints *neighbours = station->neighbours;
+	uint32_t address = nb_probe_address(station->place);
+
+	for (size_t i = 0; neighbours && i < neighbours->count; i++)
+		if (neighbours->items[i].address == address)
+			nb_copy_line(station->container, sizeof(station->container),
+				     neighbours->items[i].container);
+}
+
+/* Inside a container, to dial the address that its bridge has in its network. */
+static int enter(struct nb_station *station)
+{
+	const struct nb_address_list *addresses = &station->verify->addresses;
+	struct nb_error *err = &station->error;
+	int r;
+
+	snprintf(station->container, sizeof(station->container), "pid %d", (int)station->pid);
+	r = nb_probe_enter(station->pid, &station->place, err);
+	if (r < 0)
+		return r;
+	r = nb_error_set(err, NB_STATUS_FAILED, EADDRNOTAVAIL, "kernel",
+			 "the host has no address on that network");
+	for (size_t i = 0; r < 0 && i < addresses->count; i++)
+		if (addresses->items[i].ifindex == station->link->index)
+			r = nb_probe_face(station->place, addresses->items[i].prefix.address,
+					  addresses->items[i].prefix.length, err);
+	if (r == 0)
+		name_container(station);
+	return r;
+}
+
+/* A stopped container may come back with its address, so what the engine gave is nobody else's. */
+static int join(struct nb_station *station)
+{
+	const struct nb_engine_endpoints *taken = &station->endpoints;
+	uint32_t *avoid = calloc(taken->count + 1, sizeof(*avoid));
+	int r;
+
+	if (!avoid)
+		return nb_error_set(&station->error, NB_STATUS_FAILED, ENOMEM, "memory",
+				    "out of memory");
+	for (size_t i = 0; i < taken->count; i++)
+		avoid[i] = taken->items[i].address;
+	r = nb_probe_join_beside(station->nl, station->bridge, avoid, taken->count, &station->place,
+				 &station->error);
+	free(avoid);
+	return r;
+}
 
 void nb_station_open(struct nb_station *station)
 {
@@ -23,9 +76,10 @@ void nb_station_open(struct nb_station *station)
 					       "out of memory");
 		return;
 	}
-	if (station->bridge[0])
-		station->result = nb_probe_join_beside(station->nl, station->bridge, station->avoid,
-						       station->avoid_count, &station->place, err);
+	if (station->pid)
+		station->result = enter(station);
+	else if (station->bridge[0])
+		station->result = join(station);
 	else
 		station->result = nb_probe_new_network(station->nl, &station->place, err);
 	if (station->result == 0)
@@ -37,7 +91,7 @@ void nb_station_close(struct nb_station *station)
 	nb_probe_deafen(station->ear);
 	nb_probe_leave(station->place);
 	nb_netlink_free(station->nl);
-	free(station->avoid);
+	nb_engine_endpoints_clear(&station->endpoints);
 	free(station->shots);
 }
 
@@ -108,6 +162,31 @@ static int compare_arrival(const void *key, const void *item)
 	       (shot->source_port < arrival->source_port);
 }
 
+/*
+ * Where the packet of a shot came to. A container's own may have the same source port, to somewhere
+ * else: then it is the one that came where the shot's should.
+ */
+static const struct nb_arrival *find_arrival(const struct nb_station *station,
+					     const struct nb_shot *shot,
+					     const struct nb_arrival *heard, size_t count)
+{
+	const struct nb_arrival *end = heard + count,
+				*first = bsearch(shot, heard, count, sizeof(*heard),
+						 compare_arrival);
+	const struct nb_target *target;
+
+	if (!first || shot->mapping == NB_NO_MAPPING)
+		return first;
+	target = &nb_verify_mapping(station->verify, shot->mapping)->mapping.target;
+	while (first > heard && compare_arrival(shot, first - 1) == 0)
+		first--;
+	for (const struct nb_arrival *one = first; one < end && compare_arrival(shot, one) == 0;
+	     one++)
+		if (one->address == target->address && one->port == target->port)
+			return one;
+	return first;
+}
+
 /* Which of the shots came to this host's sockets? */
 static int listen_for(struct nb_station *station, struct nb_shot **shots, size_t count)
 {
@@ -117,8 +196,8 @@ static int listen_for(struct nb_station *station, struct nb_shot **shots, size_t
 	if (!nb_probe_heard(station->ear, &heard, &heard_count))
 		return -ENOMEM;
 	for (size_t i = 0; heard_count && i < count; i++) {
-		const struct nb_arrival *arrival = bsearch(shots[i], heard, heard_count,
-							   sizeof(*heard), compare_arrival);
+		const struct nb_arrival *arrival = find_arrival(station, shots[i], heard,
+								heard_count);
 
 		if (!arrival)
 			continue;

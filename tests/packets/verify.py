@@ -8,13 +8,19 @@ import sys
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from nblab import *  # noqa: E402
+from nblab import Agent  # noqa: E402
+from fakeengine import FakeEngine, network  # noqa: E402
+from terminal import plain, show, wide  # noqa: E402
 from watcher import Watcher, comes_to_rest, last_pid  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "setpriv", "strace"))
 OWN = 9300       # a service of this test, mapped as itself
 DIALLED = 15432  # ... and as this
+UPLINK, UPLINK_ADDRESS = "eth9", "192.0.2.7"  # a device of the host that is no bridge
 FORWARD = "/proc/sys/net/ipv4/ip_forward"
 SLOW = 4 if lab.sanitized else 1
+sh(f"ip link add {UPLINK} type veth peer name peer9 && "
+   f"ip address add {UPLINK_ADDRESS}/24 dev {UPLINK} && ip link set {UPLINK} up")
 
 
 class Service:
@@ -106,14 +112,14 @@ def dnat(rule, family="ip"):
                f"type nat hook prerouting priority dstnat; policy accept;\n{rule}\n}}\n}}")
 
 
-def publish():
+def publish(match=""):
     """A container that answers on the mapped port, as a published port does."""
     with open(FORWARD, "w") as file:
         file.write("1\n")
     lab.agent("two").call("sh", f"setsid {sys.executable} -m http.server {OWN} "
                                 ">/dev/null 2>&1 & for i in $(seq 100); do "
                                 f"grep -q ':{OWN:04X} ' /proc/net/tcp && break; sleep 0.05; done")
-    sh(dnat(f'iifname != "br-two" fib daddr type local tcp dport {OWN} '
+    sh(dnat(f'iifname != "br-two" fib daddr type local {match} tcp dport {OWN} '
             f"dnat to {lab.container_two}:{OWN}"))
 
 
@@ -162,6 +168,12 @@ EXPOSED = [
     ("DNAT of a port that is not mapped", dnat("tcp dport 4711 dnat to 127.0.0.1:9090"),
      [("guard", "somebody's DNAT")]),
     ("a container publishes the port", publish, [("lan", "reached")]),
+    ("it does so on one address of the host alone", lambda: publish(f"ip daddr {UPLINK_ADDRESS}"),
+     [("lan", "reached")]),
+    ("another tool's DNAT on another bridge's address",
+     lambda: (lab.set_conf("all", "route_localnet", 1),
+              sh(dnat(f'iifname != "br-app" ip daddr {lab.gateway_two} {RECIPE}'))),
+     [("lan", "reached"), ("other-bridge", "reached")]),
 ]
 
 
@@ -182,12 +194,14 @@ def _():
     fresh()
     with Service():
         before = lab.snapshot()
-        checks = healthy().get("checks", [])
+        answer = healthy()
+        checks = answer.get("checks", [])
         after = lab.snapshot()
+    expect_eq(answer["skipped"], [{"device": UPLINK, "why": "no bridge"}], "not sent from")
     expect_eq({c["from"] for c in checks}, {"network", "other-bridge", "lan", "raw", "guard"},
               "where it is sent from")
     keys = {"network", "bridge", "protocol", "port", "target", "from", "via", "to", "expected",
-            "seen", "ok", "why"}
+            "seen", "ok", "why", "container"}
     expect(all(set(c) == keys for c in checks), "keys")
     inside = {(c["protocol"], c["port"]): c["seen"] for c in checks if c["from"] == "network"}
     expect_eq(inside, {("tcp", lab.mapped): "reached", ("udp", lab.mapped): "answered",
@@ -197,11 +211,144 @@ def _():
     expect_eq({c["via"] for c in raw}, {"br-app", "br-two", "lan"}, "frames from")
     expect(any(c["network"] is None for c in raw), "a port that is not mapped")
     lan = {c["to"] for c in checks if c["from"] == "lan" and c["port"] == DIALLED}
-    expect(f"{lab.gateway}:{DIALLED}" in lan and f"{lab.gateway}:{OWN}" in lan and len(lan) == 4,
-           f"the LAN asks both ports, on both addresses: {lan}")
+    own = {to.split(":")[0] for to in lan} - {lab.gateway, lab.gateway_two, UPLINK_ADDRESS}
+    expect(len(own) == 1 and own.pop().startswith("198.1"), f"the LAN's own gateway: {lan}")
+    expect_eq({to for to in lan if not to.startswith("198.1")},
+              {f"{address}:{port}" for port in (DIALLED, OWN)
+               for address in (lab.gateway, lab.gateway_two, UPLINK_ADDRESS)},
+              "both ports, on every address of the host")
+    expect_eq({c["to"] for c in checks if c["from"] == "raw" and c["port"] == DIALLED},
+              {f"127.0.0.1:{DIALLED}", f"127.0.0.1:{OWN}"}, "frames to both ports")
     # counters count our own packets
     lab.same(before, after, but=("ruleset",))
     expect(not probes_left(), f"left: {probes_left()}")
+
+
+def inside(answer):
+    """{container: {port dialled: what it saw}}, by TCP"""
+    seen = {}
+    for check in answer.get("checks", []):
+        if check["from"] == "network" and check["protocol"] == "tcp":
+            seen.setdefault(check["container"], {})[check["port"]] = check["seen"]
+    return seen
+
+
+def end(agent, device):
+    """The namespace goes with its process, and the device with the namespace."""
+    os.kill(agent.pid, signal.SIGKILL)
+    os.waitpid(agent.pid, 0)
+    wait_for(lambda: device not in [name for _, name in socket.if_nameindex()])
+
+
+class Container:
+    """One more on br-app."""
+
+    def __init__(self, number):
+        self.agent = Agent()
+        self.address = f"172.30.0.{number}"
+        self.port = f"vapp{number}"
+        sh(f"ip link add {self.port} type veth peer name eth0 netns {self.agent.pid} && "
+           f"ip link set {self.port} master br-app up")
+        self.agent.call("sh", f"ip link set lo up; ip address add {self.address}/24 dev eth0; "
+                              f"ip link set eth0 up; ip route add default via {lab.gateway}")
+
+    def end(self):
+        end(self.agent, self.port)
+
+
+@case("from inside each container, which are named as their engine names them")
+def _():
+    fresh()
+    engine = FakeEngine(lab.dir + "/docker.sock")
+    engine.networks = [network("agents", bridge="br-app")]
+    engine.others = {"/networks/agents$": {"Name": "agents", "Containers": {
+        "1": {"Name": "worker", "IPv4Address": "172.30.0.30/24"}}}, "/containers/json": []}
+    with open(lab.config, "w") as file:
+        json.dump({"docker": engine.path}, file)
+    one = Container(30)
+    try:
+        with Service():
+            answer = healthy()
+            other = f"pid {lab.agent().pid}"
+            expect_eq(set(inside(answer)), {None, other, "worker"}, "who dials")
+            expect(all(seen == "reached" for ports in inside(answer).values()
+                       for seen in ports.values()), f"all is reached: {inside(answer)}")
+            # what only this container suffers from: nobody beside it would see it
+            one.agent.call("sh", "nft add table ip own && nft add chain ip own out "
+                                 "'{ type filter hook output priority 0; }' && "
+                                 f"nft add rule ip own out tcp dport {DIALLED} drop")
+            answer = lab.json("verify", rc=1)
+            expect_eq([(c["container"], c["port"], c["seen"]) for c in answer["checks"]
+                       if not c["ok"]], [("worker", DIALLED, "no answer")], "its own firewall")
+            text = lab.nb("verify").out
+        expect_match(rf"{DIALLED}/tcp from worker on br-app to ", text, "the row below the table")
+        expect_match("sent from inside 2 containers, 2 bridges, and as the LAN would", text,
+                     "the sum")
+        expect_match(rf"not sent from {UPLINK} \(no bridge\)", text, "what was left out")
+    finally:
+        one.end()
+        engine.stop()
+
+
+@case("of many containers a few, and it says how many were left")
+def _():
+    fresh()
+    more = [Container(40 + i) for i in range(7)]
+    try:
+        # it has no way to the host in that network: skipped, with a word
+        more[0].agent.call("sh", "ip address flush dev eth0")
+        with Service():
+            answer = healthy()
+        expect_eq(len([name for name in inside(answer) if name]), 4, "containers")
+        skipped = [s["why"] for s in answer["skipped"] if s["device"] == "br-app"]
+        expect_eq(sorted(skipped), ["3 of its 8 containers", f"container pid {more[0].agent.pid}: "
+                                    "it has no address in that network"], "and what was left")
+    finally:
+        for one in more:
+            one.end()
+
+
+@case("a mapped device that is no bridge: from its container alone")
+def _():
+    fresh()
+    agent = Agent()
+    sh(f"ip link add direct type veth peer name eth0 netns {agent.pid} && "
+       "ip address add 172.29.0.1/24 dev direct && ip link set direct up")
+    agent.call("sh", "ip link set lo up; ip address add 172.29.0.2/24 dev eth0; "
+                     "ip link set eth0 up; ip route add default via 172.29.0.1")
+    try:
+        lab.good("add", "iface:direct", f"{OWN}")
+        with Service():
+            answer = lab.json("verify", "iface:direct")
+        expect_eq((answer["verified"], inside(answer)),
+                  (True, {f"pid {agent.pid}": {OWN: "reached"}}), "it is dialled")
+    finally:
+        end(agent, "direct")
+
+
+@case("127.0.0.1 by a route: what a peer's own sockets get, frames tell")
+def _():
+    fresh()
+    two = lab.agent("two")
+    # its own 127.0.0.1 gives way to the host's
+    two.call("sh", "ip address del 127.0.0.1/8 dev lo; "
+                   f"ip route add 127.0.0.1 via {lab.gateway_two} dev eth0; "
+                   "echo 1 > /proc/sys/net/ipv4/conf/eth0/route_localnet")
+
+    def dial():
+        return two.call("tcp", "127.0.0.1", lab.mapped, 1)
+    try:
+        with Service():
+            healthy()
+            expect_eq(dial(), "timeout", "a host that is not open")
+            lab.set_conf("all", "route_localnet", 1)
+            expect_eq(dial(), f"tcp 127.0.0.1:{lab.mapped}", "one that is")
+            answer = lab.json("verify", rc=1)
+        expect(("raw", "br-two", "tcp", f"127.0.0.1:{lab.mapped}", "reached") in bad(answer),
+               f"what is wrong: {bad(answer)}")
+    finally:
+        two.call("sh", "ip route del 127.0.0.1; ip address add 127.0.0.1/8 dev lo; "
+                       "echo 0 > /proc/sys/net/ipv4/conf/eth0/route_localnet")
 
 
 @case("nothing listens: not verified, and it says so")
@@ -220,7 +367,8 @@ def _():
            f"iifname br-app tcp dport {OWN} drop\n}}\n}}"))
     with Service():
         answer = lab.json("verify", rc=1)
-    expect_eq(bad(answer), [("network", "br-app", "tcp", f"{lab.gateway}:{OWN}", "no answer")],
+    # from beside the container and from inside it
+    expect_eq(bad(answer), 2 * [("network", "br-app", "tcp", f"{lab.gateway}:{OWN}", "no answer")],
               "what is wrong")
 
 
@@ -268,7 +416,8 @@ def _():
 def _():
     lab.reset()
     lab.write_rules({})
-    expect_eq(lab.json("verify"), {"verified": True, "checks": [], "warnings": []}, "JSON")
+    expect_eq(lab.json("verify"), {"verified": True, "checks": [], "skipped": [],
+                                   "warnings": []}, "JSON")
     expect_match("nothing to verify", lab.nb("verify").out, "text")
 
 
@@ -298,6 +447,28 @@ def _():
         expect_eq(lab.nb("verify", "--quiet").out, "", "quiet")
 
 
+@case("on a terminal it shows how far it is, and leaves nothing of that")
+def _():
+    fresh()
+    with Service():
+        shown = show(lab.command("verify"), 80, both=True)
+        steps = re.findall(r"\r\033\[K(joining|probing): (\d) of (\d) networks", shown.text)
+        expect_eq(steps, [(what, str(i), "4") for what in ("joining", "probing")
+                          for i in range(4)], "each network that is done is counted")
+        # what is left when the terminal has carried it out
+        left = re.sub(r"[^\n]*\r\033\[K", "", shown.text)
+        expect_match(r"^[^\n]*NETWORK +PORT", plain(left), "then the line is empty")
+        expect("joining" not in left and "leaving" not in left and "\r" not in left, f"{left!r}")
+        expect(wide(left) <= 80, f"{wide(left)} columns")
+        for line, env in ((("verify", "--quiet"), {}), (("verify", "--json"), {}),
+                          (("verify",), {"TERM": "dumb"})):
+            shown = show(lab.command(*line), 80, env, both=True)
+            expect("joining" not in shown.text and "\r" not in shown.text,
+                   f"{line} {env}: {shown.text!r}")
+        shown = show(lab.command("verify"), 80)
+        expect(shown.rc == 0 and not shown.err, f"no terminal behind it: {shown.err!r}")
+
+
 @case("300 mappings in less than 10 seconds")
 def _():
     fresh()
@@ -308,7 +479,8 @@ def _():
     with Service():
         result = lab.nb("verify", "--json")
     expect(result.rc == 0, f"not verified: {bad(result.json)}")
-    expect(sum(c["from"] == "network" for c in result.json["checks"]) == 300, "all of them")
+    expect(sum(c["from"] == "network" and not c["container"]
+               for c in result.json["checks"]) == 300, "all of them")
     note(f"{result.seconds:.1f} s")
     expect(result.seconds < 10 * SLOW, f"{result.seconds:.1f} s")
 

@@ -87,7 +87,9 @@ int nb_firewall_explain(struct nb_netlink *nl, uint32_t mark, const struct nb_fl
 /* Does iptables-legacy have a table in use? */
 bool nb_firewall_has_legacy(void);
 
-/* Find the same, and warn of each. */
+/* Warn of each. */
+void nb_obstacle_warn(const struct nb_obstacle_list *list, struct nb_warnings *warnings);
+/* nb_firewall_find(), and warn of each. */
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err);
 
@@ -124,6 +126,10 @@ struct nb_firewall_list {
  */
 int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 			 size_t count, struct nb_firewall_list *ret);
+/* The same, and from the same reading what nb_firewall_find() would append to @obstacles. */
+int nb_firewall_survey(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+		       size_t count, struct nb_firewall_list *ret,
+		       struct nb_obstacle_list *obstacles);
 void nb_firewall_list_clear(struct nb_firewall_list *list);
 
 #endif

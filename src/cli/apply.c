@@ -124,7 +124,7 @@ int nb_apply(struct nb_run *run, struct nb_application *application)
 		run->changed = outcome->committed && outcome->changed;
 		return r;
 	}
-	nb_wanted_warn_pending(run, wanted);
+	nb_wanted_warn_pending(run, wanted, NULL);
 	warn_left_out(run, wanted, &application->status);
 	application->report.changed = outcome->changed || application->report.ended;
 	application->report.mappings = wanted->live;

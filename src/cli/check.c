@@ -62,32 +62,41 @@ static int tolerate_idle_guards(struct nb_run *run, const struct nb_state *state
 	return 0;
 }
 
+/* @desired is to be zeroed, and cleared also after a failure. */
+static int compare(struct nb_run *run, struct nb_wanted *wanted, struct nb_state *state,
+		   struct nb_desired *desired, struct nb_findings *findings)
+{
+	struct nb_plan plan = { 0 };
+	int r = nb_wanted_build(run, state, desired, wanted);
+
+	if (r == 0)
+		r = tolerate_idle_guards(run, state, desired);
+	if (r == 0) {
+		nb_desired_finish(desired);
+		r = nb_probe_ingress(run, &desired->bridges, state);
+	}
+	if (r == 0)
+		r = nb_plan_make(desired, state, true, &plan, &run->warnings, &run->error);
+	if (r == 0)
+		r = add(run, findings, plan.findings, plan.finding_count);
+	nb_plan_clear(&plan);
+	return r;
+}
+
 /* One reading; -EAGAIN when the ruleset changed under it. */
-static int compare(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *findings)
+static int read_and_compare(struct nb_run *run, struct nb_wanted *wanted,
+			    struct nb_findings *findings)
 {
 	struct nb_state state;
 	struct nb_desired desired = { 0 };
-	struct nb_plan plan = { 0 };
 	int r = nb_state_read(run->nl, run->config.mark, NULL, 0, &state, &run->error);
 
 	if (r == 0)
-		r = nb_wanted_build(run, &state, &desired, wanted);
-	if (r == 0)
-		r = tolerate_idle_guards(run, &state, &desired);
+		r = compare(run, wanted, &state, &desired, findings);
 	if (r == 0) {
-		nb_desired_finish(&desired);
-		r = nb_probe_ingress(run, &desired.bridges, &state);
-	}
-	if (r == 0) {
-		r = nb_plan_make(&desired, &state, true, &plan, &run->warnings, &run->error);
-	}
-	if (r == 0)
-		r = add(run, findings, plan.findings, plan.finding_count);
-	if (r == 0)
 		nb_warn_ingress(run, &desired.bridges, &state);
-	if (r == 0)
 		nb_advise_firewalls(run, &desired.elements, &state.links);
-	nb_plan_clear(&plan);
+	}
 	nb_desired_clear(&desired);
 	nb_state_clear(&state);
 	return r;
@@ -102,13 +111,29 @@ int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findin
 	r = add_unfinished(run, ret);
 	if (r == 0) {
 		do {
-			r = compare(run, wanted, ret);
+			r = read_and_compare(run, wanted, ret);
 		} while (r == -EAGAIN && nb_monotonic_ms() < deadline);
 	}
 	if (r == 0)
 		r = add(run, ret, wanted->refused, wanted->refused_count);
 	if (r == 0)
-		nb_wanted_warn_pending(run, wanted);
+		nb_wanted_warn_pending(run, wanted, NULL);
+	return r;
+}
+
+int nb_check_state(struct nb_run *run, struct nb_wanted *wanted, struct nb_state *state,
+		   struct nb_findings *ret)
+{
+	struct nb_desired desired = { 0 };
+	int r;
+
+	memset(ret, 0, sizeof(*ret));
+	r = add_unfinished(run, ret);
+	if (r == 0)
+		r = compare(run, wanted, state, &desired, ret);
+	if (r == 0)
+		r = add(run, ret, wanted->refused, wanted->refused_count);
+	nb_desired_clear(&desired);
 	return r;
 }
 

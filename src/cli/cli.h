@@ -255,6 +255,9 @@ struct nb_findings {
  */
 struct nb_wanted;
 int nb_check_find(struct nb_run *run, struct nb_wanted *wanted, struct nb_findings *ret);
+/* The same of a @state that was read already, with none of these warnings: they are the caller's. */
+int nb_check_state(struct nb_run *run, struct nb_wanted *wanted, struct nb_state *state,
+		   struct nb_findings *ret);
 void nb_findings_clear(struct nb_findings *findings);
 int nb_print_check(struct nb_run *run, const struct nb_findings *findings, enum nb_status status);
 /* Add what @plan, made for @state and carried out, has changed to run->difference. */
@@ -487,8 +490,9 @@ void nb_advise_firewalls(struct nb_run *run, const struct nb_element_list *mappi
 			 const struct nb_link_list *links);
 
 /*
- * Which firewalls are there, and does each let these mappings (sorted by bridge) through? @ret is
- * to be zeroed; free with nb_firewall_list_clear(). False: it is not known.
+ * Which firewalls are there, and does each let these mappings (sorted by bridge) through? Warns of
+ * the same as nb_advise_firewalls(), from one reading. @ret is to be zeroed; free with
+ * nb_firewall_list_clear(). False: it is not known.
  */
 bool nb_survey_firewalls(struct nb_run *run, const struct nb_element_list *mappings,
 			 const struct nb_link_list *links, struct nb_firewall_list *ret);

@@ -55,14 +55,19 @@ void nb_advise_firewalls(struct nb_run *run, const struct nb_element_list *mappi
 bool nb_survey_firewalls(struct nb_run *run, const struct nb_element_list *mappings,
 			 const struct nb_link_list *links, struct nb_firewall_list *ret)
 {
+	struct nb_obstacle_list obstacles = { 0 };
 	size_t count;
 	struct nb_flow_path *paths = make_paths(mappings, links, &count);
 	int r = paths ? -EAGAIN : -ENOMEM;
 
 	for (int i = 0; r == -EAGAIN && i < TRIES; i++) {
 		nb_firewall_list_clear(ret);
-		r = nb_firewall_overview(run->nl, run->config.mark, paths, count, ret);
+		nb_obstacle_list_clear(&obstacles);
+		r = nb_firewall_survey(run->nl, run->config.mark, paths, count, ret, &obstacles);
 	}
+	if (r == 0)
+		nb_obstacle_warn(&obstacles, &run->warnings);
+	nb_obstacle_list_clear(&obstacles);
 	free(paths);
 	return r == 0;
 }

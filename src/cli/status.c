@@ -264,7 +264,7 @@ static bool is_about(const struct nb_run *run, const struct nb_picture *picture,
 	return false;
 }
 
-/* What `check` says. That it cannot say anything is a warning here. */
+/* What `check` says of what was read. That it cannot say anything is a warning here. */
 static void find_drift(struct nb_run *run, struct nb_picture *picture)
 {
 	struct nb_error before = run->error;
@@ -272,9 +272,13 @@ static void find_drift(struct nb_run *run, struct nb_picture *picture)
 	struct nb_findings *drift = &picture->drift;
 	size_t kept = 0;
 
-	picture->drift_known = nb_check_find(run, &wanted, drift) == 0;
+	picture->drift_known = nb_check_state(run, &wanted, &picture->view.state, drift) == 0;
 	if (!picture->drift_known)
 		nb_warn(&run->warnings, "%s", run->error.message);
+	else if (run->word_count == 0)
+		nb_wanted_warn_pending(run, &wanted, NULL);
+	else if (picture->network_count)
+		nb_wanted_warn_pending(run, &wanted, picture->networks[0].network);
 	run->error = before;
 	nb_wanted_clear(&wanted);
 	for (size_t i = 0; i < drift->count; i++)

@@ -140,14 +140,31 @@ int nb_view_prepare(struct nb_run *run)
 	return r < 0 ? r : as_far_as_allowed(run, nb_run_prepare(run, false), &hidden);
 }
 
+/* Of the bridges that are shown, and if all are of those that no mapping names any more, too. */
+static int warn_ingress(struct nb_run *run, const struct nb_view *view)
+{
+	struct nb_bridge_list bridges = { 0 };
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < view->inventory.count; i++)
+		if (view->inventory.items[i].link &&
+		    !nb_bridge_put(&bridges, view->inventory.items[i].bridge))
+			r = nb_out_of_memory(run);
+	for (size_t i = 0; r == 0 && run->word_count == 0 && i < view->state.bridges.count; i++)
+		if (!nb_bridge_put(&bridges, view->state.bridges.items[i].name))
+			r = nb_out_of_memory(run);
+	if (r == 0)
+		nb_warn_ingress(run, &bridges, &view->state);
+	nb_bridge_list_clear(&bridges);
+	return r;
+}
+
 int nb_view_read(struct nb_run *run, struct nb_view *ret)
 {
 	int r = read_view(run, ret);
 
 	if (r < 0)
 		return r;
-	if (ret->visible)
-		nb_warn_ingress(run, &ret->state.bridges, &ret->state);
 	if (ret->visible && ret->state.table == NB_TABLE_NEWER)
 		return nb_plan_refuse_newer(&ret->state, &run->error);
 	if (ret->visible && nb_wanted_require_directory(run, &ret->state) < 0)
@@ -157,7 +174,8 @@ int nb_view_read(struct nb_run *run, struct nb_view *ret)
 		 (ret->inventory.count || strcmp(run->options.rules, NB_DEFAULT_RULES) != 0))
 		nb_warn(&run->warnings, "%s does not exist: there are no rule files",
 			run->options.rules);
-	return choose(run, &ret->inventory);
+	r = choose(run, &ret->inventory);
+	return r == 0 && ret->visible ? warn_ingress(run, ret) : r;
 }
 
 const struct nb_link_list *nb_view_links(const struct nb_view *view)

@@ -57,12 +57,15 @@ int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted
 			    nb_network_format(&wanted->pending.items[0].mapping->network, network));
 }
 
-void nb_wanted_warn_pending(struct nb_run *run, const struct nb_wanted *wanted)
+void nb_wanted_warn_pending(struct nb_run *run, const struct nb_wanted *wanted,
+			    const struct nb_network *only)
 {
 	for (size_t i = 0; i < wanted->absence_count; i++) {
 		const struct nb_absence *absence = &wanted->absences[i];
 		char network[NB_NETWORK_SIZE];
 
+		if (only && nb_network_compare(&absence->network, only) != 0)
+			continue;
 		nb_warn(&run->warnings, "%s has no bridge now, its mappings are pending: %s",
 			nb_network_format(&absence->network, network), absence->why);
 	}

@@ -62,7 +62,8 @@ int nb_wanted_require_valid(struct nb_run *run);
 int nb_wanted_require_directory(struct nb_run *run, const struct nb_state *state);
 /* --strict: a pending mapping is the error. */
 int nb_wanted_require_bridges(struct nb_run *run, const struct nb_wanted *wanted);
-/* One warning for each network that has no bridge now. */
-void nb_wanted_warn_pending(struct nb_run *run, const struct nb_wanted *wanted);
+/* One warning for each network that has no bridge now; with @only for that one alone. */
+void nb_wanted_warn_pending(struct nb_run *run, const struct nb_wanted *wanted,
+			    const struct nb_network *only);
 
 #endif

@@ -15,6 +15,7 @@
 #include "legacy.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/route.h"
+#include "obstacle.h"
 #include "program.h"
 #include "tell.h"
 #include "way.h"
@@ -23,7 +24,7 @@
 #define MOST_OBSTACLES 20
 
 struct search {
-	struct nb_way way;
+	struct nb_way *way;
 	struct nb_obstacle_list *found;
 	int result; /* -ENOMEM: one was found, and could not be kept */
 };
@@ -57,11 +58,11 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 
 	if (kind == NB_OBSTACLE_DIVERTS)
 		obstacle.diverted_to = walk->diversion.to;
-	nb_obstacle_cure(path, leg, base, search->way.mark, obstacle.cure, sizeof(obstacle.cure));
+	nb_obstacle_cure(path, leg, base, search->way->mark, obstacle.cure, sizeof(obstacle.cure));
 	if (search->found->count == MOST_OBSTACLES || is_told(search, obstacle.cure))
 		return;
 	nb_obstacle_at(&obstacle, place);
-	nb_program_of(&search->way.chains, base, obstacle.program, sizeof(obstacle.program));
+	nb_program_of(&search->way->chains, base, obstacle.program, sizeof(obstacle.program));
 	if (nb_obstacle_append(search->found, &obstacle) < 0)
 		search->result = -ENOMEM;
 }
@@ -90,14 +91,14 @@ static void fail(struct stretch *stretch, enum nb_obstacle_kind kind, const stru
 static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 {
 	struct nb_walk *walk = &stretch->walk;
-	uint32_t ours = stretch->search->way.mark;
+	uint32_t ours = stretch->search->way->mark;
 	struct nb_marks before = nb_packet_marks(&walk->packet);
 	/* the opener at its head lets them pass before they come to any rule */
 	bool opens = stretch->leg == NB_LEG_ENTERS &&
 		     (before.mark & before.mark_known & ours) == ours;
 	bool opened = opens && !chain->owned && !chain->legacy;
 
-	nb_way_walk(walk, &stretch->search->way, stretch->path, stretch->leg, chain);
+	nb_way_walk(walk, stretch->search->way, stretch->path, stretch->leg, chain);
 	if (opened && walk->outcomes & NB_OUTCOME_DROP) {
 		nb_packet_set_marks(&walk->packet, &before);
 		walk->remarked.chain = stretch->remarks ? walk->remarked.chain : NULL;
@@ -136,10 +137,10 @@ static void walk_one(struct stretch *stretch, const struct nb_chain *chain)
 static void pass_filter(struct stretch *stretch)
 {
 	const struct nb_packet *packet = &stretch->walk.packet;
-	uint32_t ours = stretch->search->way.mark;
+	uint32_t ours = stretch->search->way->mark;
 
 	/* no chain behind ours did anything to it */
-	if (stretch->leg != NB_LEG_TRANSLATED || !stretch->search->way.filtered ||
+	if (stretch->leg != NB_LEG_TRANSLATED || !stretch->search->way->filtered ||
 	    !stretch->marked || !stretch->remarks)
 		return;
 	if (packet->mark_known & ~packet->mark & ours)
@@ -157,17 +158,17 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 		.path = path,
 		.leg = leg,
 		.walk.guarded = leg == NB_LEG_ENTERS ||
-						(leg == NB_LEG_TRANSLATED && search->way.filtered)
-					? search->way.mark
+						(leg == NB_LEG_TRANSLATED && search->way->filtered)
+					? search->way->mark
 					: 0,
 	};
 	bool filtered = false;
 
 	nb_packet_set_marks(&stretch.walk.packet, carried);
-	for (size_t i = 0; i < search->way.sorted_count && !stretch.failed; i++) {
-		const struct nb_chain *chain = search->way.sorted[nb_way_nth(&search->way, leg, i)];
+	for (size_t i = 0; i < search->way->sorted_count && !stretch.failed; i++) {
+		const struct nb_chain *chain = search->way->sorted[nb_way_nth(search->way, leg, i)];
 
-		if (nb_way_leg(&search->way, chain, path) != leg)
+		if (nb_way_leg(search->way, chain, path) != leg)
 			continue;
 		if (!filtered && chain->device_count) {
 			pass_filter(&stretch);
@@ -176,8 +177,8 @@ static bool walk_leg(struct search *search, const struct nb_flow_path *path, enu
 				break;
 		}
 		if (!stretch.marked && nb_way_is_behind_ours(leg, chain)) {
-			nb_packet_write_mark(&stretch.walk.packet, search->way.mark,
-					     search->way.mark);
+			nb_packet_write_mark(&stretch.walk.packet, search->way->mark,
+					     search->way->mark);
 			stretch.walk.remarked.chain = stretch.remarks = NULL;
 			stretch.marked = true;
 		}
@@ -212,7 +213,7 @@ static bool walk_port(struct search *search, const struct nb_flow_path *path,
 
 	memcpy(there.bridge, port, sizeof(there.bridge));
 	there.index = 0;
-	nb_way_walk(&walk, &search->way, &there, NB_LEG_ARRIVES, chain);
+	nb_way_walk(&walk, search->way, &there, NB_LEG_ARRIVES, chain);
 	/* those of other ports may have another */
 	carried->mark_known &= walk.packet.mark_known & ~walk.packet.mark;
 	if (!path->port)
@@ -229,8 +230,8 @@ static bool walk_ports(struct search *search, const struct nb_flow_path *path,
 {
 	bool may_fail = false;
 
-	for (size_t i = 0; i < search->way.link_count; i++) {
-		const struct nb_chain *chain = search->way.sorted[i];
+	for (size_t i = 0; i < search->way->link_count; i++) {
+		const struct nb_chain *chain = search->way->sorted[i];
 
 		for (size_t j = 0; !chain->egress && j < chain->device_count; j++)
 			if (is_port(path->bridge, chain->devices[j]))
@@ -263,7 +264,7 @@ static bool walk_path(struct search *search, const struct nb_flow_path *path)
 	bool may_fail = false;
 
 	for (int leg = NB_LEG_ARRIVES; leg < NB_LEG_COUNT; leg++) {
-		nb_way_enter(&search->way, (enum nb_leg)leg, &carried);
+		nb_way_enter(search->way, (enum nb_leg)leg, &carried);
 		if (leg == NB_LEG_ARRIVES)
 			may_fail |= walk_ports(search, path, &carried);
 		may_fail |= walk_leg(search, path, (enum nb_leg)leg, &carried, &zones[leg]);
@@ -286,9 +287,9 @@ static void find_reverse_path(struct search *search, const struct nb_flow_path *
 	struct nb_obstacle obstacle = { .kind = NB_OBSTACLE_REVERSE_PATH, .path = *path };
 	struct nb_error ignored;
 
-	if (nb_route_network(search->way.nl, path->index, &search->way.network, &ignored) < 0 ||
-	    search->way.network.length == 0 ||
-	    nb_route_accepts(search->way.nl, path->index, &search->way.network, &ignored) != 0)
+	if (nb_route_network(search->way->nl, path->index, &search->way->network, &ignored) < 0 ||
+	    search->way->network.length == 0 ||
+	    nb_route_accepts(search->way->nl, path->index, &search->way->network, &ignored) != 0)
 		return;
 	snprintf(obstacle.cure, sizeof(obstacle.cure),
 		 "sysctl -w net.ipv4.conf.%s.rp_filter=0 net.ipv4.conf.all.rp_filter=0",
@@ -297,17 +298,17 @@ static void find_reverse_path(struct search *search, const struct nb_flow_path *
 		search->result = -ENOMEM;
 }
 
-int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
-		     size_t count, struct nb_obstacle_list *ret, struct nb_error *err)
+int nb_obstacles_find(struct nb_way *way, const struct nb_flow_path *paths, size_t count,
+		      struct nb_obstacle_list *ret)
 {
-	struct search search = { .way = { .nl = nl, .mark = mark }, .found = ret };
-	int r = count ? nb_way_read(&search.way, err) : 0;
+	struct search search = { .way = way, .found = ret };
 	bool concerned = false;
 	size_t walked = 0;
+	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < count && ret->count < MOST_OBSTACLES; i++) {
 		if (i == 0 || strcmp(paths[i].bridge, paths[i - 1].bridge) != 0) {
-			nb_way_read_bridge_nf(&search.way, &paths[i]);
+			nb_way_read_bridge_nf(way, &paths[i]);
 			find_reverse_path(&search, &paths[i]);
 			concerned = may_concern(&search, &paths[i]);
 		}
@@ -315,9 +316,19 @@ int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_
 			walk_path(&search, &paths[i]);
 		r = search.result;
 	}
-	if (r == 0 && count)
-		r = nb_clash_find(nl, &search.way.chains, mark, paths, count, ret);
-	nb_way_clear(&search.way);
+	return r == 0 && count ? nb_clash_find(way->nl, &way->chains, way->mark, paths, count, ret)
+			       : r;
+}
+
+int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+		     size_t count, struct nb_obstacle_list *ret, struct nb_error *err)
+{
+	struct nb_way way = { .nl = nl, .mark = mark };
+	int r = count ? nb_way_read(&way, err) : 0;
+
+	if (r == 0)
+		r = nb_obstacles_find(&way, paths, count, ret);
+	nb_way_clear(&way);
 	return r == -ENOMEM ? r : 0;
 }
 
@@ -331,15 +342,21 @@ bool nb_firewall_has_legacy(void)
 	return found;
 }
 
+void nb_obstacle_warn(const struct nb_obstacle_list *list, struct nb_warnings *warnings)
+{
+	char text[NB_OBSTACLE_TEXT];
+
+	for (size_t i = 0; i < list->count; i++)
+		nb_warn(warnings, "%s", nb_obstacle_text(&list->items[i], text, sizeof(text)));
+}
+
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err)
 {
 	struct nb_obstacle_list found = { 0 };
 	int r = nb_firewall_find(nl, mark, paths, count, &found, err);
-	char text[NB_OBSTACLE_TEXT];
 
-	for (size_t i = 0; i < found.count; i++)
-		nb_warn(warnings, "%s", nb_obstacle_text(&found.items[i], text, sizeof(text)));
+	nb_obstacle_warn(&found, warnings);
 	nb_obstacle_list_clear(&found);
 	return r;
 }

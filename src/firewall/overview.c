@@ -9,6 +9,7 @@
 #include "../ruleset/opener.h"
 #include "nat-bridge/firewall.h"
 #include "nat-bridge/route.h"
+#include "obstacle.h"
 #include "program.h"
 #include "tell.h"
 #include "way.h"
@@ -187,8 +188,9 @@ static int survey(struct nb_way *way, const struct nb_flow_path *paths, size_t c
 	return r;
 }
 
-int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
-			 size_t count, struct nb_firewall_list *ret)
+int nb_firewall_survey(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+		       size_t count, struct nb_firewall_list *ret,
+		       struct nb_obstacle_list *obstacles)
 {
 	struct nb_way way = { .nl = nl, .mark = mark };
 	struct nb_error ignored;
@@ -197,8 +199,16 @@ int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_f
 	memset(ret, 0, sizeof(*ret));
 	if (r == 0)
 		r = survey(&way, paths, count, ret);
+	if (r == 0 && obstacles)
+		r = nb_obstacles_find(&way, paths, count, obstacles);
 	nb_way_clear(&way);
 	return r;
+}
+
+int nb_firewall_overview(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+			 size_t count, struct nb_firewall_list *ret)
+{
+	return nb_firewall_survey(nl, mark, paths, count, ret, NULL);
 }
 
 void nb_firewall_list_clear(struct nb_firewall_list *list)

@@ -322,6 +322,47 @@ def _():
     with_services(again)
 
 
+def asks(*words):
+    """How often it asks the kernel for rules (NFT_MSG_GETRULE), and for anything."""
+    if not shutil.which("strace"):
+        skip("strace is missing")
+    # LeakSanitizer does not work under strace
+    sh(["env", "ASAN_OPTIONS=detect_leaks=0", "strace", "-f", "-e", "trace=sendto,sendmsg",
+        "-o", lab.dir + "/calls", *lab.command(*words)])
+    with open(lab.dir + "/calls") as file:
+        lines = [line for line in file if re.search(r"send(to|msg)\(", line)]
+    return sum("NFT_MSG_GETRULE" in line for line in lines), len(lines)
+
+
+@case("the ruleset is read once, and the firewalls once")
+def _():
+    build()
+    # check reads the same: the state, and what the firewalls do
+    rules, requests = asks("check")
+    expect(rules > 0, f"check asks for rules {rules} times")
+    expect_eq(asks("status")[0], rules, "status asks for rules as often")
+    note(f"check {requests} requests, status {asks('status')[1]}")
+
+
+@case("one network alone, without what is wrong with others")
+def _():
+    build()
+    lab.good("add", "docker:elsewhere", "7000")
+    sh("nft delete chain inet filter input; tc filter add dev br-two ingress pref 1 protocol all "
+       "bpf direct-action bytecode '1,6 0 0 0'")
+    everything = lab.json("status")
+    for word in ("docker:later", "docker:elsewhere", "br-two"):
+        expect(any(word in w for w in everything["warnings"]), f"of {word}: "
+               f"{everything['warnings']}")
+    status = lab.json("status", "docker:agents")
+    for word in ("later", "elsewhere", "br-two"):
+        expect(not any(word in w for w in status["warnings"]), f"of {word}: {status['warnings']}")
+    expect_eq([w for w in lab.json("status", "docker:later")["warnings"] if "pending" in w],
+              [w for w in everything["warnings"] if "docker:later" in w], "its own")
+    expect_eq(lab.json("list", "docker:agents")["warnings"],
+              [w for w in lab.json("list")["warnings"] if "br-two" not in w], "list, likewise")
+
+
 @case("one network alone, and one that is not there")
 def _():
     build()

@@ -96,6 +96,10 @@ must docker run -d --name both --network other box:1 /bin/sleep 600 >/dev/null
 must docker network connect agents both
 has "a container on two networks, through the mapped one" \
 	"$(docker exec both /bin/sh -c "$(dial "$agents" 11434)" 2>/dev/null)" "host 172."
+# its source is told by the network that the gateway is in, not by its default route
+nb verify --json agents >"$T/out"
+is "verify, from inside it" $? 0
+has "by its name" "$(tr -d '\n' <"$T/out")" '"via":*"br-*"container":*"both"*"seen":*"reached"'
 must docker rm -f both >/dev/null
 
 # --- By its container: every network that it is attached to ---

@@ -56,6 +56,15 @@ const struct nb_link *nb_link_find(const struct nb_link_list *list, const char *
 bool nb_link_is_private(const struct nb_link_list *list, const struct nb_link *link, char *why,
 			size_t why_size);
 
+/*
+ * Begin a request about devices: @type is RTM_GETLINK, RTM_NEWLINK, RTM_SETLINK or RTM_DELLINK,
+ * @flags those beside NLM_F_REQUEST, @index which device, 0 = none or all. Attributes may be put
+ * behind it; an answer has no counters. @buffer is zeroed, and has room for all of that.
+ */
+struct nlmsghdr *nb_link_request(void *buffer, uint16_t type, uint16_t flags, int index);
+/* Hand each device of the network namespace, a message RTM_NEWLINK, to @callback: nb_netlink_ask(). */
+int nb_link_each(struct nb_netlink *nl, int (*callback)(const struct nlmsghdr *message, void *data),
+		 void *data, struct nb_netlink_ack *ack);
 /* All devices of the network namespace. */
 int nb_link_dump(struct nb_netlink *nl, struct nb_link_list *ret, struct nb_error *err);
 void nb_link_list_clear(struct nb_link_list *list);

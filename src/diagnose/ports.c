@@ -262,19 +262,6 @@ static void search_device(struct nb_diagnosis *diagnosis, struct search *search,
 	ask_tc(diagnosis, search, RTM_GETQDISC, 0, read_qdisc);
 }
 
-static void search_links(struct nb_diagnosis *diagnosis, struct search *search)
-{
-	char buffer[256] = { 0 };
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *info;
-
-	request->nlmsg_type = RTM_GETLINK;
-	request->nlmsg_flags = NLM_F_DUMP;
-	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-	info->ifi_family = AF_UNSPEC;
-	(void)nb_netlink_ask(diagnosis->nl, NETLINK_ROUTE, request, read_link, search, NULL);
-}
-
 static void blame_vlans(struct search *search)
 {
 	char what[200], mend[120];
@@ -309,9 +296,9 @@ bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *
 	memset(ret, 0, sizeof(*ret));
 	/* the bridge may be told of behind its ports: the second time it is known */
 	search.found = &(struct nb_port_trouble){ .code = "" };
-	search_links(diagnosis, &search);
+	(void)nb_link_each(diagnosis->nl, read_link, &search, NULL);
 	search.found = ret;
-	search_links(diagnosis, &search);
+	(void)nb_link_each(diagnosis->nl, read_link, &search, NULL);
 	if (first == NB_END_OF_BRIDGE)
 		search_device(diagnosis, &search, one->link);
 	search_ports(diagnosis, &search);

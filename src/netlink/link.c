@@ -239,24 +239,41 @@ static int read_link(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
-int nb_link_dump(struct nb_netlink *nl, struct nb_link_list *ret, struct nb_error *err)
+struct nlmsghdr *nb_link_request(void *buffer, uint16_t type, uint16_t flags, int index)
+{
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct ifinfomsg *info;
+
+	request->nlmsg_type = type;
+	request->nlmsg_flags = flags;
+	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
+	info->ifi_family = AF_UNSPEC;
+	info->ifi_index = index;
+	/* nobody here asks for a device's counters, which are the most of an answer */
+	if (type == RTM_GETLINK)
+		mnl_attr_put_u32(request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
+	return request;
+}
+
+int nb_link_each(struct nb_netlink *nl, int (*callback)(const struct nlmsghdr *message, void *data),
+		 void *data, struct nb_netlink_ack *ack)
 {
 	char buffer[256] = { 0 };
+
+	return nb_netlink_ask(nl, NETLINK_ROUTE,
+			      nb_link_request(buffer, RTM_GETLINK, NLM_F_DUMP, 0), callback, data,
+			      ack);
+}
+
+int nb_link_dump(struct nb_netlink *nl, struct nb_link_list *ret, struct nb_error *err)
+{
 	struct growing_list growing = { 0 };
 	struct nb_netlink_ack ack;
 	int r = -EINTR;
 
 	for (int attempt = 0; attempt < 10 && r == -EINTR; attempt++) {
-		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-		struct ifinfomsg *info;
-
-		request->nlmsg_type = RTM_GETLINK;
-		request->nlmsg_flags = NLM_F_DUMP;
-		info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-		info->ifi_family = AF_UNSPEC;
-		mnl_attr_put_u32(request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 		growing.list.count = 0;
-		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_link, &growing, &ack);
+		r = nb_link_each(nl, read_link, &growing, &ack);
 	}
 	if (r < 0) {
 		free(growing.list.items);
@@ -279,14 +296,9 @@ int nb_link_set(struct nb_netlink *nl, int ifindex, uint32_t route_localnet, boo
 		uint32_t tag, struct nb_netlink_ack *ack)
 {
 	char buffer[256] = { 0 };
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct nlmsghdr *request = nb_link_request(buffer, RTM_SETLINK, 0, ifindex);
 	struct nlattr *af_spec, *inet, *conf;
-	struct ifinfomsg *info;
 
-	request->nlmsg_type = RTM_SETLINK;
-	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-	info->ifi_family = AF_UNSPEC;
-	info->ifi_index = ifindex;
 	af_spec = mnl_attr_nest_start(request, IFLA_AF_SPEC);
 	inet = mnl_attr_nest_start(request, AF_INET);
 	conf = mnl_attr_nest_start(request, IFLA_INET_CONF);

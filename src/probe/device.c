@@ -9,24 +9,10 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "nat-bridge/link.h"
 #include "place.h"
 
 #define BUFFER_SIZE 512
-
-static struct nlmsghdr *link_request(char *buffer, uint16_t type, int index,
-				     struct ifinfomsg **ret_info)
-{
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct ifinfomsg *info;
-
-	request->nlmsg_type = type;
-	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-	info->ifi_family = AF_UNSPEC;
-	info->ifi_index = index;
-	if (ret_info)
-		*ret_info = info;
-	return request;
-}
 
 static int read_device(const struct nlmsghdr *message, void *data)
 {
@@ -55,11 +41,10 @@ static int read_device(const struct nlmsghdr *message, void *data)
 int nb_device_find(struct nb_netlink *nl, const char *name, struct nb_place_device *ret)
 {
 	char buffer[BUFFER_SIZE] = { 0 };
-	struct nlmsghdr *request = link_request(buffer, RTM_GETLINK, 0, NULL);
+	struct nlmsghdr *request = nb_link_request(buffer, RTM_GETLINK, 0, 0);
 
 	memset(ret, 0, sizeof(*ret));
 	mnl_attr_put_strz(request, IFLA_IFNAME, name);
-	mnl_attr_put_u32(request, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS);
 	return nb_netlink_ask(nl, NETLINK_ROUTE, request, read_device, ret, NULL);
 }
 
@@ -107,12 +92,12 @@ static void put_peer(struct nlmsghdr *request, int mtu, int namespace)
 int nb_device_make(struct nb_netlink *nl, const char *name, int master, int mtu, int namespace)
 {
 	char buffer[BUFFER_SIZE] = { 0 };
-	struct nlmsghdr *request = link_request(buffer, RTM_NEWLINK, 0, NULL);
+	struct nlmsghdr *request = nb_link_request(buffer, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL,
+						   0);
 	int r = put_high_mac(request);
 
 	if (r < 0)
 		return r;
-	request->nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
 	mnl_attr_put_strz(request, IFLA_IFNAME, name);
 	mnl_attr_put_u32(request, IFLA_MTU, (uint32_t)mtu);
 	if (master)
@@ -124,8 +109,8 @@ int nb_device_make(struct nb_netlink *nl, const char *name, int master, int mtu,
 static int set_flags(struct nb_netlink *nl, int index, bool up, bool no_ipv6)
 {
 	char buffer[BUFFER_SIZE] = { 0 };
-	struct ifinfomsg *info;
-	struct nlmsghdr *request = link_request(buffer, RTM_NEWLINK, index, &info);
+	struct nlmsghdr *request = nb_link_request(buffer, RTM_NEWLINK, 0, index);
+	struct ifinfomsg *info = mnl_nlmsg_get_payload(request);
 
 	info->ifi_flags = up ? IFF_UP : 0;
 	info->ifi_change = IFF_UP;
@@ -147,7 +132,7 @@ int nb_device_set_up(struct nb_netlink *nl, int index, bool up)
 int nb_device_delete(struct nb_netlink *nl, int index)
 {
 	char buffer[BUFFER_SIZE] = { 0 };
-	struct nlmsghdr *request = link_request(buffer, RTM_DELLINK, index, NULL);
+	struct nlmsghdr *request = nb_link_request(buffer, RTM_DELLINK, 0, index);
 
 	return nb_netlink_ask(nl, NETLINK_ROUTE, request, NULL, NULL, NULL);
 }

@@ -58,17 +58,9 @@ static int read_port(const struct nlmsghdr *message, void *data)
 
 static int read_ports(struct nb_netlink *nl, struct ports *ports, struct nb_error *err)
 {
-	char buffer[256] = { 0 };
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct nb_netlink_ack ack;
-	struct ifinfomsg *info;
-	int r;
+	int r = nb_link_each(nl, read_port, ports, &ack);
 
-	request->nlmsg_type = RTM_GETLINK;
-	request->nlmsg_flags = NLM_F_DUMP;
-	info = mnl_nlmsg_put_extra_header(request, sizeof(*info));
-	info->ifi_family = AF_UNSPEC;
-	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_port, ports, &ack);
 	/* devices come and go; what was seen was there */
 	return r < 0 && r != -EINTR ? nb_netlink_error(err, &ack, r, "read devices") : 0;
 }

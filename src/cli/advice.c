@@ -4,6 +4,7 @@
  * a container may find nobody, or somebody else, or an open door beside it.
  */
 #include <fcntl.h>
+#include <net/if.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -21,7 +22,7 @@ static void advise_unserved(struct nb_run *run, const struct nb_mapping *mapping
 			    const struct nb_listener_list *list)
 {
 	const char *protocol = nb_protocol_name(mapping->protocol);
-	char target[NB_TARGET_SIZE];
+	char target[NB_TARGET_SIZE], device[IF_NAMESIZE];
 
 	nb_target_format(&mapping->target, target);
 	for (size_t i = 0; i < list->count; i++) {
@@ -30,12 +31,15 @@ static void advise_unserved(struct nb_run *run, const struct nb_mapping *mapping
 		if (!listener->device || !listener->ipv4 ||
 		    !(listener->any || listener->bound == mapping->target.address))
 			continue;
+		if (!if_indextoname(listener->device, device))
+			strcpy(device, "that is gone");
 		nb_warn(&run->warnings,
-			"what listens on %s/%s is bound to a device and refuses what comes from "
-			"another%s",
-			target, protocol,
-			mapping->target.port == 53 ? " (systemd-resolved: DNSStubListenerExtra=)"
-						   : "");
+			"what listens on %s/%s is bound to device %s and refuses what comes from "
+			"another: %s",
+			target, protocol, device,
+			mapping->target.port == 53 ? "DNSStubListenerExtra= of systemd-resolved "
+						     "adds a listener"
+						   : "make it listen without one");
 		return;
 	}
 	if (list->count)
@@ -84,7 +88,7 @@ static void advise_open(struct nb_run *run, const struct nb_mapping *mapping)
 	else
 		nb_warn(&run->warnings,
 			"the service on port %u/%s listens on every address: it is reachable "
-			"without a mapping, too",
+			"without a mapping, too (make it listen on 127.0.0.1 alone)",
 			mapping->target.port, protocol);
 }
 

@@ -353,14 +353,43 @@ void nb_table_fit(const struct nb_screen *screen, struct nb_table *const *tables
 			break;
 		widths[widest]--;
 	}
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		memcpy(tables[i]->widths, widths, sizeof(widths));
+		tables[i]->room = screen->width == SIZE_MAX ? SIZE_MAX : room;
+	}
 }
 
-/* To the right end of the table. */
+/* From the beginning of a column to the end of the line. */
 static size_t width_from(const struct nb_table *table, size_t first)
 {
-	return total_width(table->widths + first, table->column_count - first);
+	size_t before = total_width(table->widths, first);
+	size_t least = total_width(table->widths + first, table->column_count - first);
+
+	before += before ? 2 : 0;
+	if (table->room == SIZE_MAX)
+		return SIZE_MAX;
+	return table->room > before + least ? table->room - before : least;
+}
+
+/* "postgres-very-long[812]" -> "postg…[812]" */
+static void print_cell(const struct nb_screen *screen, const struct nb_cell *cell, size_t columns)
+{
+	size_t length = strlen(cell->text), tail;
+	char shown[NB_CELL_SIZE + 8];
+
+	if (cell->tail < length && nb_text_columns(cell->text) > columns) {
+		const char *end = cell->text + length - cell->tail;
+
+		tail = nb_text_columns(end);
+		if (tail + 2 <= columns) {
+			snprintf(shown, sizeof(shown), "%.*s", (int)(length - cell->tail),
+				 cell->text);
+			nb_screen_cell(screen, cell->paint, false, shown, columns - tail);
+			nb_screen_cell(screen, cell->paint, false, end, tail);
+			return;
+		}
+	}
+	nb_screen_cell(screen, cell->paint, false, cell->text, columns);
 }
 
 static void print_row(const struct nb_screen *screen, const struct nb_table *table,
@@ -386,8 +415,10 @@ static void print_row(const struct nb_screen *screen, const struct nb_table *tab
 		if (columns) {
 			fprintf(screen->out, "%*s", (int)(blanks + (right ? width - columns : 0)),
 				"");
-			nb_screen_cell(screen, cells ? cells[c].paint : NB_PAINT_FAINT, false, text,
-				       columns);
+			if (cells)
+				print_cell(screen, &cells[c], columns);
+			else
+				nb_screen_cell(screen, NB_PAINT_FAINT, false, text, columns);
 			blanks = right ? 0 : width - columns;
 		} else {
 			blanks += width;

@@ -83,7 +83,8 @@ void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const c
 struct nb_cell {
 	char text[NB_CELL_SIZE]; /* what is longer is cut; use nb_cell_set() */
 	enum nb_paint paint;
-	bool spills; /* it takes the room of the cells to its right, which are empty */
+	bool spills; /* it takes the room of the cells to its right, which are empty, and behind them */
+	size_t tail; /* so many bytes at its end stay, if it has to be cut and they are not all of it */
 };
 
 struct nb_column {
@@ -101,6 +102,7 @@ struct nb_table {
 	size_t row_count;
 	size_t capacity;
 	size_t widths[NB_TABLE_COLUMNS]; /* by nb_table_fit() */
+	size_t room;			 /* likewise; SIZE_MAX: no end */
 };
 
 /* A new row with empty cells, valid until the next; NULL: out of memory. */

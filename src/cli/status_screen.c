@@ -14,7 +14,7 @@
 #define MOST_CONTAINERS 40
 
 #define LEAST_TARGET 11
-#define LEAST_SERVED 12
+#define LEAST_SERVED 9
 
 enum {
 	PORT,
@@ -80,6 +80,14 @@ static const char *bound_device(const struct nb_picture *picture,
 	return "?";
 }
 
+/* What stands behind the last @mark is what tells one from the other: it is not cut away. */
+static void keep_from(struct nb_cell *cell, char mark)
+{
+	const char *end = strrchr(cell->text, mark);
+
+	cell->tail = end ? strlen(end) : 0;
+}
+
 /* @more is what else there is to say: a line of its own, so that neither is cut. */
 static void fill_served(const struct nb_picture *picture, const struct nb_status_mapping *mapping,
 			struct nb_cell *cell, struct nb_cell *more)
@@ -104,10 +112,12 @@ static void fill_served(const struct nb_picture *picture, const struct nb_status
 	case NB_SERVES_DEVICE:
 		nb_cell_set(cell, NB_PAINT_BAD, "bound to device %s",
 			    bound_device(picture, mapping));
+		keep_from(cell, ' ');
 		nb_cell_set(more, NB_PAINT_FAINT, "%s", name);
 		return;
 	case NB_SERVES_YES:
 		nb_cell_set(cell, NB_PAINT_NONE, "%s", name);
+		keep_from(cell, '[');
 		if (mapping->open)
 			nb_cell_set(more, NB_PAINT_WARN, "also on %s",
 				    mapping->open->ipv4 ? "0.0.0.0" : "[::]");
@@ -164,6 +174,7 @@ static int fill_mapping(const struct nb_picture *picture, const struct nb_status
 	nb_cell_set(&cells[PORT], NB_PAINT_HEAD, "%u/%s", what->port,
 		    nb_protocol_name(what->protocol));
 	nb_cell_set(&cells[TARGET], NB_PAINT_NONE, "%s", nb_target_format(&what->target, target));
+	keep_from(&cells[TARGET], ':');
 	fill_served(picture, mapping, &cells[SERVED], &more);
 	fill_counts(mapping, cells);
 	fill_rate(&mapping->rate, &cells[RATE]);
@@ -411,13 +422,24 @@ static void print_troubles(const struct nb_screen *screen, const struct nb_run *
 		fprintf(screen->out, "  and %zu more: nat-bridge status --json\n", total - shown);
 }
 
+/* Append "3 of them", behind a comma if it is not the first: nothing if there is none. */
+static size_t append_count(char *text, size_t size, size_t used, size_t count, const char *what)
+{
+	if (!count)
+		return used;
+	return used + (size_t)snprintf(text + used, size - used, "%s%zu %s", used ? ", " : "",
+				       count, what);
+}
+
 /* The last line, which is what one sees of 500 mappings: how many, and what is wrong with them. */
 static void print_summary(const struct nb_screen *screen, const struct nb_run *run,
 			  const struct nb_picture *picture)
 {
 	size_t unserved = 0, inactive = 0, live = 0;
-	char text[256];
-	size_t used;
+	size_t warnings = run->warnings.count + picture->drift.count;
+	char text[512], wrong[160] = "";
+	size_t used = 0;
+	bool together;
 
 	for (size_t i = 0; i < picture->mapping_count; i++) {
 		const struct nb_status_mapping *mapping = &picture->mappings[i];
@@ -426,24 +448,24 @@ static void print_summary(const struct nb_screen *screen, const struct nb_run *r
 		inactive += mapping->row.state && strcmp(mapping->row.state, "active") != 0;
 		live += mapping->row.connections;
 	}
-	used = (size_t)snprintf(text, sizeof(text), "%zu mapping%s on %zu network%s",
-				picture->mapping_count, picture->mapping_count == 1 ? "" : "s",
-				picture->network_count, picture->network_count == 1 ? "" : "s");
+	snprintf(text, sizeof(text), "%zu mapping%s on %zu network%s", picture->mapping_count,
+		 picture->mapping_count == 1 ? "" : "s", picture->network_count,
+		 picture->network_count == 1 ? "" : "s");
 	if (picture->view.visible)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, ", %zu connection%s now",
-					 live, live == 1 ? "" : "s");
-	if (inactive)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, ", %zu not active",
-					 inactive);
-	if (unserved)
-		used += (size_t)snprintf(text + used, sizeof(text) - used, ", %zu served by nobody",
-					 unserved);
-	if (run->warnings.count + picture->drift.count)
-		snprintf(text + used, sizeof(text) - used, ", %zu warning%s",
-			 run->warnings.count + picture->drift.count,
-			 run->warnings.count + picture->drift.count == 1 ? "" : "s");
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %zu connection%s now",
+			 live, live == 1 ? "" : "s");
+	used = append_count(wrong, sizeof(wrong), used, inactive, "not active");
+	used = append_count(wrong, sizeof(wrong), used, unserved, "served by nobody");
+	used = append_count(wrong, sizeof(wrong), used, warnings,
+			    warnings == 1 ? "warning" : "warnings");
 	fputc('\n', screen->out);
+	/* what is wrong stays together */
+	together = used && strlen(text) + 2 + used <= screen->width;
+	if (together)
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), ", %s", wrong);
 	nb_screen_wrap(screen, NB_PAINT_HEAD, NULL, 0, text);
+	if (used && !together)
+		nb_screen_wrap(screen, NB_PAINT_HEAD, NULL, 0, wrong);
 }
 
 int nb_status_print_screen(struct nb_run *run, const struct nb_picture *picture)

@@ -77,9 +77,10 @@ static const char *doctor(const struct nb_stored *stored, char *buffer, size_t s
 	return buffer;
 }
 
-/* It came to the mapping's target. */
+/* It came to the mapping's target. @command finds out more. */
 static void judge_arrived(const struct nb_verify *verify, const struct nb_shot *shot,
-			  const struct nb_mapping *mapping, struct nb_check *check)
+			  const struct nb_mapping *mapping, const char *command,
+			  struct nb_check *check)
 {
 	bool tcp = shot->protocol == IPPROTO_TCP;
 	char target[NB_TARGET_SIZE];
@@ -101,7 +102,8 @@ static void judge_arrived(const struct nb_verify *verify, const struct nb_shot *
 		SEE(check, true, "sent, no refusal");
 	} else {
 		SEE(check, false, "no answer");
-		SAY(check, "it came to %s, and the answer did not come back", target);
+		SAY(check, "it came to %s, and the answer did not come back: see %s", target,
+		    command);
 	}
 }
 
@@ -115,7 +117,7 @@ static void judge_inside(const struct nb_verify *verify, const struct nb_shot *s
 	doctor(stored, command, sizeof(command));
 	if (shot->heard && shot->heard_address == mapping->target.address &&
 	    shot->heard_port == mapping->target.port) {
-		judge_arrived(verify, shot, mapping, check);
+		judge_arrived(verify, shot, mapping, command, check);
 		return;
 	}
 	if (shot->heard) {
@@ -126,8 +128,7 @@ static void judge_inside(const struct nb_verify *verify, const struct nb_shot *s
 		SEE(check, false, "reached another");
 		SAY(check,
 		    "no socket of this host got it: somebody's DNAT comes first, or a SNAT "
-		    "rewrites "
-		    "who asks (%s)",
+		    "rewrites who asks (%s)",
 		    command);
 	} else {
 		SEE(check, false, "%s",

@@ -145,52 +145,146 @@ static int print_table(const struct nb_verify *verify, const struct nb_screen *s
 	return 0;
 }
 
-static void print_bad(const struct nb_verify *verify, const struct nb_screen *screen,
-		      const struct nb_check *check)
+/*
+ * One thing that is wrong: seen from a network's place and its containers, or at several addresses;
+ * of frames to 127.0.0.0/8, whatever port they were for.
+ */
+static bool is_same(const struct nb_check *one, const struct nb_check *other)
 {
-	char what[NB_NETWORK_SIZE + NB_CONTAINER_NAME + 112], network[NB_NETWORK_SIZE];
-	char text[sizeof(what) + sizeof(check->why) + 160];
+	if (other->ok || one->from != other->from || strcmp(one->via, other->via) != 0 ||
+	    strcmp(one->why, other->why) != 0)
+		return false;
+	if (one->from == NB_FROM_RAW || one == other)
+		return true;
+	return one->from != NB_FROM_GUARD && one->mapping == other->mapping &&
+	       strcmp(one->seen, other->seen) == 0;
+}
 
-	if (check->from == NB_FROM_GUARD)
-		snprintf(what, sizeof(what), "%s", check->bridge);
-	else if (check->mapping == NB_NO_MAPPING)
-		snprintf(what, sizeof(what), "%s from %s, not mapped",
-			 nb_protocol_name(check->protocol), check->via);
+static bool is_told(const struct nb_verify *verify, size_t i)
+{
+	for (size_t j = 0; j < i; j++)
+		if (is_same(&verify->checks[i], &verify->checks[j]))
+			return true;
+	return false;
+}
+
+/* Names, each once, of which only some are needed. */
+struct names {
+	char text[MOST_NAMED * (NB_CONTAINER_NAME + 2) + 32];
+	const char *items[MOST_NAMED];
+	size_t count, left;
+};
+
+static void add_name(struct names *names, const char *name)
+{
+	for (size_t i = 0; i < names->count; i++)
+		if (strcmp(names->items[i], name) == 0)
+			return;
+	if (names->count == MOST_NAMED)
+		names->left++;
 	else
-		snprintf(what, sizeof(what), "%s %u/%s from %s%s%s",
-			 nb_network_format(
-				 &nb_verify_mapping(verify, check->mapping)->mapping.network,
-				 network),
-			 check->port, nb_protocol_name(check->protocol),
-			 check->container ? check->container : "", check->container ? " on " : "",
-			 check->via);
-	snprintf(text, sizeof(text), "%s%s%s: expected %s, seen: %s%s%s", what,
-		 check->to[0] ? " to " : "", check->to, check->reach ? "reached" : "closed",
-		 check->seen, check->why[0] ? "; " : "", check->why);
-	nb_screen_paint(screen, NB_PAINT_BAD, nb_glyph(screen, NB_GLYPH_BAD));
-	fputc(' ', screen->out);
-	nb_screen_wrap(screen, NB_PAINT_NONE, NULL, 2, text);
+		names->items[names->count++] = name;
+}
+
+static const char *join(struct names *names)
+{
+	size_t used = 0;
+
+	names->text[0] = '\0';
+	for (size_t i = 0; i < names->count; i++)
+		used += (size_t)snprintf(names->text + used, sizeof(names->text) - used, "%s%s",
+					 i ? ", " : "", names->items[i]);
+	if (names->left)
+		snprintf(names->text + used, sizeof(names->text) - used, " and %zu more",
+			 names->left);
+	return names->text;
+}
+
+/* "br-app", "br-app and inside web, db", "inside web on br-app" */
+static void print_origin(FILE *stream, const struct nb_check *check, bool beside,
+			 struct names *containers)
+{
+	if (!containers->count)
+		fputs(check->via, stream);
+	else if (beside)
+		fprintf(stream, "%s and inside %s", check->via, join(containers));
+	else
+		fprintf(stream, "inside %s on %s", join(containers), check->via);
+}
+
+/* Print check @i with all that are the same; returns how many these are. */
+static size_t print_bad(const struct nb_verify *verify, const struct nb_screen *screen, size_t i)
+{
+	const struct nb_check *check = &verify->checks[i];
+	struct names containers = { .count = 0 }, addresses = { .count = 0 };
+	char network[NB_NETWORK_SIZE], *text = NULL;
+	const char *seen = check->seen;
+	bool beside = false;
+	size_t size, same = 0;
+	FILE *stream = open_memstream(&text, &size);
+
+	for (size_t j = i; j < verify->count; j++) {
+		const struct nb_check *other = &verify->checks[j];
+
+		if (!is_same(check, other))
+			continue;
+		same++;
+		if (other->container)
+			add_name(&containers, other->container);
+		beside |= !other->container;
+		/* the worst of what frames met */
+		if (strcmp(other->seen, "reached") == 0)
+			seen = other->seen;
+		if (other->to[0])
+			add_name(&addresses, other->to);
+	}
+	if (!stream)
+		return same;
+	if (check->from == NB_FROM_GUARD) {
+		fputs(check->bridge, stream);
+	} else if (check->from == NB_FROM_RAW) {
+		fprintf(stream, "frames from %s", check->via);
+	} else {
+		nb_network_format(&nb_verify_mapping(verify, check->mapping)->mapping.network,
+				  network);
+		fprintf(stream, "%s %u/%s from ", network, check->port,
+			nb_protocol_name(check->protocol));
+		print_origin(stream, check, beside, &containers);
+	}
+	if (addresses.count)
+		fprintf(stream, " to %s", join(&addresses));
+	fprintf(stream, ": expected %s, seen: %s%s%s", check->reach ? "reached" : "closed", seen,
+		check->why[0] ? "; " : "", check->why);
+	if (fclose(stream) == 0) {
+		nb_screen_paint(screen, NB_PAINT_BAD, nb_glyph(screen, NB_GLYPH_BAD));
+		fputc(' ', screen->out);
+		nb_screen_wrap(screen, NB_PAINT_NONE, NULL, 2, text);
+	}
+	free(text);
+	return same;
 }
 
 static void print_all_bad(const struct nb_verify *verify, const struct nb_screen *screen)
 {
-	size_t shown = 0;
+	size_t shown = 0, told = 0;
 
 	for (size_t i = 0; i < verify->count && shown < MOST_SHOWN; i++) {
-		if (verify->checks[i].ok)
+		if (verify->checks[i].ok || is_told(verify, i))
 			continue;
-		print_bad(verify, screen, &verify->checks[i]);
+		told += print_bad(verify, screen, i);
 		shown++;
 	}
-	if (shown < verify->bad)
-		fprintf(screen->out, "... and %zu more (--json has all)\n", verify->bad - shown);
+	if (told < verify->bad)
+		fprintf(screen->out, "... and %zu more checks (--json has all)\n",
+			verify->bad - told);
 }
 
-/* "inside 2 containers, 3 bridges, and as the LAN would": a check is as good as the places it was made from. */
+/* A check is as good as the places that it was made from. */
 static void print_places(const struct nb_verify *verify, const struct nb_screen *screen)
 {
-	size_t containers = 0, bridges = 0, lan = 0;
-	char inside[48], text[160];
+	size_t containers = 0, bridges = 0;
+	bool lan = false;
+	char text[160];
 
 	for (size_t i = 0; i < verify->station_count; i++) {
 		const struct nb_station *station = &verify->stations[i];
@@ -199,13 +293,11 @@ static void print_places(const struct nb_verify *verify, const struct nb_screen 
 			continue;
 		containers += station->pid != 0;
 		bridges += !station->pid && station->bridge[0];
-		lan += !station->bridge[0];
+		lan |= !station->bridge[0];
 	}
-	snprintf(inside, sizeof(inside), "inside %zu container%s, ", containers,
-		 containers == 1 ? "" : "s");
-	snprintf(text, sizeof(text), "sent from %s%zu bridge%s%s%s", containers ? inside : "",
-		 bridges, bridges == 1 ? "" : "s", lan ? ", and as the LAN would" : "",
-		 containers ? "" : "; from inside no container");
+	snprintf(text, sizeof(text), "sent from %zu bridge%s, inside %zu container%s%s", bridges,
+		 bridges == 1 ? "" : "s", containers, containers == 1 ? "" : "s",
+		 lan ? ", and from a stand-in for the LAN" : "");
 	nb_screen_wrap(screen, NB_PAINT_FAINT, NULL, 0, text);
 }
 
@@ -217,7 +309,7 @@ static int compare_skips(const void *a, const void *b)
 	return order ? order : strcmp(left->device, right->device);
 }
 
-/* "nothing sent from eth0, wg0 (no bridge), br0 (others than containers are on it)" */
+/* "not sent from: eth0, wg0 (no bridge), br0 (others than containers are on it)" */
 static void print_skipped(struct nb_verify *verify, const struct nb_screen *screen)
 {
 	char *text = NULL;
@@ -230,7 +322,7 @@ static void print_skipped(struct nb_verify *verify, const struct nb_screen *scre
 	stream = open_memstream(&text, &size);
 	if (!stream)
 		return;
-	fputs("not sent from ", stream);
+	fputs("not sent from: ", stream);
 	for (size_t i = 0; i < verify->skipped_count; i = next) {
 		const char *why = verify->skipped[i].why;
 
@@ -272,9 +364,13 @@ int nb_verify_print(struct nb_verify *verify)
 		return nb_print_failure(run);
 	}
 	/* what is wrong is the answer */
-	if (verify->bad)
+	if (verify->bad) {
+		if (!run->options.quiet && verify->mapping_count)
+			putchar('\n');
 		print_all_bad(verify, &screen);
+	}
 	if (!run->options.quiet && verify->station_count) {
+		putchar('\n');
 		print_places(verify, &screen);
 		print_skipped(verify, &screen);
 	}

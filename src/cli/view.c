@@ -28,7 +28,8 @@ static int read_visible(struct nb_run *run, struct nb_state *state)
 	if (r != -EPERM && r != -EACCES)
 		return r;
 	nb_warn(&run->warnings,
-		"state, connections and bytes are for root to see: sudo nat-bridge %s",
+		"%sstate, connections and bytes are for root to see: sudo nat-bridge %s",
+		run->command->run == nb_command_status ? "guards, firewalls, " : "",
 		run->command->name);
 	return 0;
 }

@@ -9,6 +9,11 @@ import subprocess
 import termios
 
 
+from nblab import difference, expect
+
+GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli", "golden")
+
+
 class Shown:
     """What came to the terminal, what came to a standard error beside it, and the exit status."""
 
@@ -48,3 +53,14 @@ def plain(text):
 def wide(text):
     """Columns of the widest line; nothing that tests show is of another width than 1."""
     return max(map(len, plain(text).splitlines()))
+
+
+def golden(name, text):
+    """@text is what tests/cli/golden has under that name; NB_GOLDEN_UPDATE=1: from now on."""
+    path = os.path.join(GOLDEN, name)
+    if os.environ.get("NB_GOLDEN_UPDATE"):
+        with open(path, "w") as file:
+            file.write(text)
+    with open(path) as file:
+        want = file.read()
+    expect(text == want, f"{name}: not as it was\n{difference(want, text)}")

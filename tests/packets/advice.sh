@@ -60,7 +60,7 @@ done <<-ROWS
 	IPv6 alone|104|something does on [[]::]:104|refused
 	IPv6 and IPv4 in one|103|every address|timeout
 	everywhere|102|every address|answered open
-	a device's|107|bound to a device|refused
+	a device's|107|bound to device lo|refused
 	a device's, the resolver|53:127.0.0.53:53/udp|DNSStubListenerExtra|refused
 	two services on one port|106|something else listens on $GW:106/tcp: what iface:$BR dials|answered mine
 ROWS

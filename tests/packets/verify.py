@@ -10,7 +10,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from nblab import *  # noqa: E402
 from nblab import Agent  # noqa: E402
 from fakeengine import FakeEngine, network  # noqa: E402
-from terminal import plain, show, wide  # noqa: E402
+from terminal import golden, plain, show, wide  # noqa: E402
 from watcher import Watcher, comes_to_rest, last_pid  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "setpriv", "strace"))
@@ -233,6 +233,18 @@ def inside(answer):
     return seen
 
 
+def agents(containers):
+    """An engine whose network br-app is, with @containers: name -> address."""
+    engine = FakeEngine(lab.dir + "/docker.sock")
+    engine.networks = [network("agents", bridge="br-app")]
+    engine.others = {"/networks/agents$": {"Name": "agents", "Containers": {
+        name: {"Name": name, "IPv4Address": address + "/24"}
+        for name, address in containers.items()}}, "/containers/json": []}
+    with open(lab.config, "w") as file:
+        json.dump({"docker": engine.path}, file)
+    return engine
+
+
 def end(agent, device):
     """The namespace goes with its process, and the device with the namespace."""
     os.kill(agent.pid, signal.SIGKILL)
@@ -259,12 +271,7 @@ class Container:
 @case("from inside each container, which are named as their engine names them")
 def _():
     fresh()
-    engine = FakeEngine(lab.dir + "/docker.sock")
-    engine.networks = [network("agents", bridge="br-app")]
-    engine.others = {"/networks/agents$": {"Name": "agents", "Containers": {
-        "1": {"Name": "worker", "IPv4Address": "172.30.0.30/24"}}}, "/containers/json": []}
-    with open(lab.config, "w") as file:
-        json.dump({"docker": engine.path}, file)
+    engine = agents({"worker": "172.30.0.30"})
     one = Container(30)
     try:
         with Service():
@@ -281,10 +288,11 @@ def _():
             expect_eq([(c["container"], c["port"], c["seen"]) for c in answer["checks"]
                        if not c["ok"]], [("worker", DIALLED, "no answer")], "its own firewall")
             text = lab.nb("verify").out
-        expect_match(rf"{DIALLED}/tcp from worker on br-app to ", text, "the row below the table")
-        expect_match("sent from inside 2 containers, 2 bridges, and as the LAN would", text,
+        expect_match(rf"{DIALLED}/tcp from inside worker on br-app to ", text, "the row below the table")
+        expect_match("sent from 2 bridges, inside 2 containers, and from a stand-in for the LAN",
+                     text,
                      "the sum")
-        expect_match(rf"not sent from {UPLINK} \(no bridge\)", text, "what was left out")
+        expect_match(rf"not sent from: {UPLINK} \(no bridge\)", text, "what was left out")
     finally:
         one.end()
         engine.stop()
@@ -445,6 +453,32 @@ def _():
     expect_match(r"not verified: \d+ of \d+ checks", text, "sum")
     with Service():
         expect_eq(lab.nb("verify", "--quiet").out, "", "quiet")
+
+
+@case("golden: 80 and 120 columns; what is wrong the same way in several places is one row")
+def _():
+    fresh()
+    lab.good("add", "br-app", "4711")
+    lab.set_conf("br-two", "route_localnet", 1)
+    sh(dnat('iifname "br-two" ' + RECIPE))
+    lab.agent().call("sh", "nft add table ip own && nft add chain ip own out "
+                           "'{ type filter hook output priority 0; }' && "
+                           f"nft add rule ip own out tcp dport {DIALLED} drop")
+    engine = agents({"web": lab.container})
+    try:
+        with Service():
+            for columns in (80, 120):
+                shown = show(lab.command("verify"), columns)
+                # our own sockets, of ephemeral ports
+                text = re.sub(r"(?<=0\.1:)[3-6]\d{4}", "NNNNN", plain(shown.text))
+                expect(shown.rc == 1 and "\033" in shown.text, f"exit {shown.rc}, colour")
+                expect(wide(text) <= columns, f"{wide(text)} columns")
+                golden(f"verify-{columns}.txt", text)
+            bare = show(lab.command("verify"), 80, {"NO_COLOR": "1"}).text
+            expect("\033" not in bare and "\u2717" in bare, "NO_COLOR: marks, and no colour")
+    finally:
+        engine.stop()
+        lab.agent().call("sh", "nft delete table ip own")
 
 
 @case("on a terminal it shows how far it is, and leaves nothing of that")

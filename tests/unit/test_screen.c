@@ -158,7 +158,7 @@ START_TEST(wrapping)
 }
 END_TEST
 
-static void print_table(const struct nb_screen *screen)
+static void print_table_with(const struct nb_screen *screen, bool with_tail)
 {
 	struct nb_table table = {
 		.columns = { { "NAME", .least = 4 },
@@ -180,12 +180,41 @@ static void print_table(const struct nb_screen *screen)
 	cells = nb_table_append(&table);
 	ck_assert_ptr_nonnull(cells);
 	nb_cell_set(&cells[0], NB_PAINT_NONE, "a name that is longer");
+	cells[0].tail = with_tail ? strlen("er") : 0;
 	nb_cell_set(&cells[2], NB_PAINT_NONE, "%d", 7);
 	nb_cell_set(&cells[3], NB_PAINT_NONE, "a word too much");
 	nb_table_fit(screen, tables, 1, screen->width == SIZE_MAX ? SIZE_MAX : screen->width - 1);
 	nb_table_print(screen, &table, "|", true);
 	nb_table_clear(&table);
 }
+
+static void print_table(const struct nb_screen *screen)
+{
+	print_table_with(screen, false);
+}
+
+static void print_table_with_tail(const struct nb_screen *screen)
+{
+	print_table_with(screen, true);
+}
+
+START_TEST(tails)
+{
+	struct nb_screen narrow = utf8;
+	char *text;
+
+	narrow.width = 20;
+	text = written(narrow, print_table_with_tail);
+	ck_assert_str_eq(text, "|NAME      N  LAST\n"
+			       "|short  1000\n"
+			       "|       to the end …\n"
+			       "|a …er     7  a wor…\n");
+	free(text);
+	text = written(pipe_end, print_table_with_tail);
+	ck_assert_ptr_nonnull(strstr(text, "|a name that is longer     7"));
+	free(text);
+}
+END_TEST
 
 START_TEST(tables)
 {
@@ -252,6 +281,7 @@ int main(void)
 	unit_add(suite, "padding", padding);
 	unit_add(suite, "wrapping", wrapping);
 	unit_add(suite, "tables", tables);
+	unit_add(suite, "tails", tails);
 	unit_add(suite, "no terminal", no_terminal);
 	return unit_run(suite);
 }

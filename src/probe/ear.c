@@ -20,7 +20,8 @@ struct nb_probe_ear {
 	int fds[2]; /* TCP, UDP */
 };
 
-#define LONGEST	    128 /* bytes of a packet; a probe is a third of that, whatever its headers hold */
+#define KEPT	    128 /* bytes of a packet: its headers */
+#define LONGEST_UDP 64	/* bytes of a packet; a probe has 47 at most */
 #define SYN_AND_ACK 0x12
 #define SYN	    0x02
 
@@ -37,15 +38,15 @@ static int open_one(int protocol, uint32_t source)
 		BPF_STMT(BPF_LD | BPF_B | BPF_IND, 13), /* TCP's flags */
 		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, SYN_AND_ACK),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYN, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, LONGEST),
+		BPF_STMT(BPF_RET | BPF_K, KEPT),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
 	struct sock_filter udp[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct iphdr, saddr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, source, 0, 3),
 		BPF_STMT(BPF_LD | BPF_W | BPF_LEN, 0),
-		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, LONGEST, 1, 0),
-		BPF_STMT(BPF_RET | BPF_K, LONGEST),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, LONGEST_UDP, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, KEPT),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 	};
 	bool is_tcp = protocol == IPPROTO_TCP;
@@ -137,7 +138,7 @@ bool nb_probe_heard(struct nb_probe_ear *ear, struct nb_arrival **ret_items, siz
 {
 	struct nb_arrival *items = NULL, arrival;
 	size_t count = 0, capacity = 0, kept = 0;
-	unsigned char data[LONGEST];
+	unsigned char data[KEPT];
 	ssize_t length;
 
 	*ret_items = NULL;

@@ -351,6 +351,10 @@ class Agent:
     def do_sh(self, command):
         return sh(command)
 
+    def do_start(self, line):
+        """A process that goes on; its number."""
+        return subprocess.Popen(line).pid
+
     def do_tcp(self, host, port, timeout):
         """'refused', 'timeout', or the greeting."""
         try:

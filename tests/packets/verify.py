@@ -316,6 +316,36 @@ def _():
             one.end()
 
 
+FLOOD = """
+import os, socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.connect(("%s", %d))
+while os.getppid() == %d:
+    try:
+        sock.send(bytes(1400))
+    except OSError:
+        pass
+"""
+
+
+@case("a container that sends all the time does not hide what is sent for it")
+def _():
+    fresh()
+    lab.good("add", "br-app", f"{lab.sentinel}:{OWN}/udp")
+    agent = lab.agent()
+    path = lab.dir + "/flood.py"
+    with open(path, "w") as file:
+        file.write(FLOOD % (lab.gateway, lab.sentinel, agent.pid))
+    with Service() as service:
+        # nobody reads it: the kernel drops what has no room
+        pid = int(agent.call("start", [sys.executable, path]))
+        try:
+            wait_for(lambda: len(service.received()) > 100)
+            healthy()
+        finally:
+            os.kill(pid, signal.SIGKILL)
+
+
 @case("a mapped device that is no bridge: from its container alone")
 def _():
     fresh()

@@ -44,8 +44,10 @@ static void prepare(struct question *question, enum way way)
 	bool from_host = way == WAY_HOST;
 	char host[64];
 
-	snprintf(host, sizeof(host), "%s:%u", way == WAY_CONTAINER ? HOST_NAME : "localhost",
-		 way == WAY_CONTAINER ? mapping->port : mapping->target.port);
+	if (way == WAY_CONTAINER)
+		snprintf(host, sizeof(host), HOST_NAME ":%u", mapping->port);
+	else
+		snprintf(host, sizeof(host), "localhost:%u", mapping->target.port);
 	question->probes[way] = (struct nb_probe){
 		.payload = question->payload[way],
 		.length = nb_payload_write(question->dialect, host, question->payload[way]),

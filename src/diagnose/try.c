@@ -342,39 +342,42 @@ static void append_cases(struct nb_diagnosis *diagnosis, const struct nb_case *c
 	diagnosis->case_count += count;
 }
 
+static void dial_as(struct round *round, const struct nb_inhabitant *who,
+		    const struct nb_case **originals)
+{
+	size_t count = round->all_count;
+	struct nb_error ignored;
+
+	round->first = round->all;
+	snprintf(round->from, sizeof(round->from), "container %s", who->name);
+	fill(round, NULL, SIZE_MAX);
+	/* it may have ended meanwhile */
+	if (round->count != count || nb_probe_enter(who->pid, &round->place, &ignored) < 0 ||
+	    run_all(round, AT_ONCE, &ignored) < 0)
+		return;
+	take_results(round, false);
+	round->all_count = keep_different(round->all, originals, count);
+	if (round->all_count) {
+		find_port(round->diagnosis, round->all, round->all_count);
+		trace(round);
+		append_cases(round->diagnosis, round->all, round->all_count);
+	}
+}
+
 static void try_from(struct nb_diagnosis *diagnosis, size_t first_count,
 		     const struct nb_inhabitant *who)
 {
 	const struct nb_case *originals[MOST_MAPPINGS];
 	struct nb_case *copies = calloc(MOST_MAPPINGS, sizeof(*copies));
-	struct nb_error ignored;
-	struct round round;
-	size_t count;
+	struct round round = { 0 };
+	size_t count = 0;
 
-	if (!copies) {
+	if (!copies)
 		diagnosis->no_memory = true;
-		return;
-	}
-	count = copy_cases(diagnosis, first_count, who, copies, originals);
-	if (count == 0 || !round_begin(&round, diagnosis, copies, count)) {
-		free(copies);
-		return;
-	}
-	round.first = copies;
-	snprintf(round.from, sizeof(round.from), "container %s", who->name);
-	fill(&round, NULL, SIZE_MAX);
-	/* it may have ended meanwhile */
-	if (round.count == count && nb_probe_enter(who->pid, &round.place, &ignored) == 0 &&
-	    run_all(&round, AT_ONCE, &ignored) == 0) {
-		take_results(&round, false);
-		count = keep_different(copies, originals, count);
-		round.all_count = count;
-		if (count) {
-			find_port(diagnosis, copies, count);
-			trace(&round);
-		}
-		append_cases(diagnosis, copies, count);
-	}
+	else
+		count = copy_cases(diagnosis, first_count, who, copies, originals);
+	if (count && round_begin(&round, diagnosis, copies, count))
+		dial_as(&round, who, originals);
 	round_end(&round);
 	free(copies);
 }

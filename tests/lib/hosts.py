@@ -25,7 +25,9 @@ import nblab
 __all__ = nblab.__all__ + ["enter_host", "find_root", "Host", "MAPPED", "UNMAPPED", "reached"]
 
 PACKAGES = ("ufw,firewalld,iptables,nftables,dbus,libpam-systemd,procps,iproute2,"
-            "fail2ban,ipset,redis-server,nginx-light,postgresql,transmission-daemon,python3-django")
+            "fail2ban,ipset,redis-server,nginx-light")
+# what the zoo's hosts serve, which are of this machine's release
+SERVICES = ",postgresql,transmission-daemon,python3-django"
 # not a package of its own before
 RESOLVED = {"bullseye": ""}
 MAPPED, UNMAPPED = 11434, 9090
@@ -53,7 +55,8 @@ def make_root(release):
                   "printf '#!/bin/sh\\nexit 101\\n' >$3/usr/sbin/policy-rc.d; chmod 755 $3/usr/sbin/policy-rc.d\n"
                   "PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot $3 /debootstrap/debootstrap --second-stage")
         done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
-                               PACKAGES + RESOLVED.get(release, ",systemd-resolved"), release, path,
+                               PACKAGES + RESOLVED.get(release, ",systemd-resolved") +
+                               (SERVICES if release == machine_release() else ""), release, path,
                                mirror.splitlines()[0]], capture_output=True, text=True)
         if done.returncode:
             bail(f"debootstrap {release}: {done.stdout[-2000:]} {done.stderr[-500:]}")

@@ -319,6 +319,22 @@ def _():
         service.end()
 
 
+@case("--payload: a name server by UDP; other services get an empty datagram, as without")
+def _():
+    servers = {}
+    for port in (53, 54):
+        servers[port] = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        servers[port].bind(("127.0.0.1", port))
+        servers[port].settimeout(3)
+        lab.good("add", "br-app", f"{port}/udp")
+    for words, question in (((), b""), (("--payload",), b"nb\x01\0\0\x01" + bytes(6) + b"\0\0\x02\0\x01")):
+        expect_eq(ask(*words, rc=0)["findings"], [], "nothing is found")
+        for port, wanted in ((53, question), (54, b"")):
+            expect_eq({servers[port].recv(100) for _ in range(2)}, {wanted}, f"to {port}, dialled and traced")
+    for server in servers.values():
+        server.close()
+
+
 @case("--payload: a service that speaks first is asked nothing")
 def _():
     mapped(5999)

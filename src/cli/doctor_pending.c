@@ -49,11 +49,10 @@ static void word_rootless(enum nb_engine engine, struct nb_cause *cause)
 			 "no mapping: podman run --network slirp4netns:allow_host_loopback=true, "
 			 "and dial 10.0.2.2; or run these containers with root's Podman");
 	else
-		snprintf(
-			cause->mend, sizeof(cause->mend),
-			"no mapping: set DOCKERD_ROOTLESS_ROOTLESSKIT_DISABLE_HOST_LOOPBACK=false "
-			"for the user's docker.service, and dial 10.0.2.2; or run these containers "
-			"with root's Docker");
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "no mapping: set DOCKERD_ROOTLESS_ROOTLESSKIT_DISABLE_HOST_LOOPBACK=false "
+			 "for the user's docker.service (Docker 26), and dial 10.0.2.2; or run "
+			 "these containers with root's Docker");
 }
 
 static void word_desktop(const struct nb_case *one, struct nb_cause *cause)

@@ -200,9 +200,6 @@ static void mend_name(const struct question *question, struct nb_cause *cause)
 	static const struct mend mends[] = {
 		{ NULL, "allowedHosts",
 		  "Vite: server: { allowedHosts: ['" HOST_NAME "'] } in vite.config" },
-		{ NULL, "Transmission",
-		  "Transmission: \"rpc-host-whitelist\": \"" HOST_NAME "\" in settings.json, while "
-		  "it is stopped" },
 		{ NULL, "Blocked hosts",
 		  "Rails: config.hosts << \"" HOST_NAME "\" in the environment's file" },
 		{ NULL, "DisallowedHost", "Django: ALLOWED_HOSTS = ['" HOST_NAME "', ...]" },
@@ -269,10 +266,6 @@ static void mend_address(const struct question *question, struct nb_cause *cause
 		{ "pgbouncer", NULL,
 		  "a line in its auth_hba_file: host all all %s scram-sha-256; then: RELOAD" },
 		{ NULL, "Transmission",
-		  "Transmission: \"rpc-whitelist\" in settings.json, while it is stopped; it wants "
-		  "%s "
-		  "as a pattern with *" },
-		{ NULL, "Unauthorized IP",
 		  "Transmission: \"rpc-whitelist\" in settings.json, while it is stopped; it wants "
 		  "%s "
 		  "as a pattern with *" },

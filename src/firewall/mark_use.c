@@ -18,6 +18,7 @@
 
 #include "mark_sets.h"
 #include "mark_use.h"
+#include "xtables.h"
 
 /* What 32 bits of the registers hold. */
 struct word {
@@ -391,28 +392,6 @@ static void replace(struct reading *reading, uint32_t mask, uint32_t value)
 	write_mark(reading, &word);
 }
 
-/* The form of revision 2, in which the mode stands at another place than in 1. */
-static bool get_connmark(uint32_t revision, const void *info, size_t length,
-			 struct xt_connmark_tginfo2 *ret)
-{
-	struct xt_connmark_tginfo1 old;
-
-	if (revision == 2 && length >= sizeof(*ret)) {
-		memcpy(ret, info, sizeof(*ret));
-		return true;
-	}
-	if (revision != 1 || length < sizeof(old))
-		return false;
-	memcpy(&old, info, sizeof(old));
-	*ret = (struct xt_connmark_tginfo2){
-		.ctmark = old.ctmark,
-		.ctmask = old.ctmask,
-		.nfmask = old.nfmask,
-		.mode = old.mode,
-	};
-	return true;
-}
-
 static uint32_t shift_connmark(const struct xt_connmark_tginfo2 *info, uint32_t bits)
 {
 	return shift(bits,
@@ -425,7 +404,7 @@ static void read_connmark(struct reading *reading, uint32_t revision, const void
 {
 	struct xt_connmark_tginfo2 info;
 
-	if (!get_connmark(revision, data, length, &info))
+	if (!nb_xt_connmark(revision, data, length, &info))
 		return;
 	switch (info.mode) {
 	case XT_CONNMARK_SET:

@@ -307,25 +307,35 @@ static struct nb_mark_change copy_mark(uint32_t mask, uint32_t from_mask, uint32
 	};
 }
 
+bool nb_xt_connmark(uint32_t revision, const void *info, size_t length,
+		    struct xt_connmark_tginfo2 *ret)
+{
+	struct xt_connmark_tginfo1 old;
+
+	if (revision == 2 && length >= sizeof(*ret)) {
+		memcpy(ret, info, sizeof(*ret));
+		return true;
+	}
+	if (revision != 1 || length < sizeof(old))
+		return false;
+	memcpy(&old, info, sizeof(old));
+	*ret = (struct xt_connmark_tginfo2){
+		.ctmark = old.ctmark,
+		.ctmask = old.ctmask,
+		.nfmask = old.nfmask,
+		.mode = old.mode,
+	};
+	return true;
+}
+
 static enum nb_xt_effect set_connmark(const struct nb_packet *packet, uint32_t revision,
 				      const void *data, size_t length, struct nb_mark_change *ret)
 {
-	struct xt_connmark_tginfo2 info = { 0 };
+	struct xt_connmark_tginfo2 info;
 
 	*ret = (struct nb_mark_change){ .unknown = UINT32_MAX };
-	if (revision == 1 && length >= sizeof(struct xt_connmark_tginfo1)) {
-		struct xt_connmark_tginfo1 old;
-
-		memcpy(&old, data, sizeof(old));
-		info.ctmark = old.ctmark;
-		info.ctmask = old.ctmask;
-		info.nfmask = old.nfmask;
-		info.mode = old.mode;
-	} else if (revision == 2 && length >= sizeof(info)) {
-		memcpy(&info, data, sizeof(info));
-	} else {
+	if (!nb_xt_connmark(revision, data, length, &info))
 		return NB_XT_MARKS;
-	}
 	/* without a connection it does nothing */
 	if (!nb_packet_is_tracked(packet))
 		return NB_XT_CONTINUES;

@@ -3,6 +3,8 @@
 #ifndef NAT_BRIDGE_FIREWALL_XTABLES_H
 #define NAT_BRIDGE_FIREWALL_XTABLES_H
 
+#include <linux/netfilter/xt_connmark.h>
+
 #include "divert.h"
 #include "packet.h"
 
@@ -27,6 +29,12 @@ struct nb_xt_change {
 	bool zone_known;
 };
 
+/*
+ * Read the data of CONNMARK, of revision 1 or 2, in which the mode stands at another place; false:
+ * it is of none that is known.
+ */
+bool nb_xt_connmark(uint32_t revision, const void *info, size_t length,
+		    struct xt_connmark_tginfo2 *ret);
 /* Read the data of DNAT and REDIRECT, of any revision; false: it is of none that is known. */
 bool nb_xt_nat_range(const void *info, size_t length, struct nb_nat_range *ret);
 

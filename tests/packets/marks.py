@@ -420,6 +420,7 @@ TAKEN = [
     ("a whole mark that is set", nft("meta mark set 0x2", priority=-50), True),
     ("a mark of one port", nft("tcp dport 22 meta mark set 1\ntcp dport 8088 meta mark set 2"), True),
     ("a mark that is set in the bridge", nft("meta mark set 0x2", priority=10, family="bridge"), True),
+    ("the mark of a connection, which has none", nft("meta mark set ct mark"), True),
     ("a mark of other bits", nft("meta mark set meta mark & 0xffffff00 | 0x2", priority=-50), False),
     ("a mark of other ports", nft("tcp dport { 22, 8089 } meta mark set 2", priority=-50), False),
     ("a whole mark before ours", nft("meta mark set 2", priority=-150), False),

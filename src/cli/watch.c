@@ -130,13 +130,13 @@ struct watch {
 	pid_t child; /* 0: no look is under way */
 	int pipe;
 	unsigned int child_reasons;
-	bool quick;	   /* it asks no engine, or is not to */
-	bool follow;	   /* the next one asks: it is the other half of the last, */
-	int64_t half_cost; /* which has taken that much of a processor, */
-	bool half_mended;  /* and mended something */
-	int64_t cut;	   /* when it need not wait for an engine any longer, 0: it may */
-	bool damaged;	   /* the table, by others, since it began */
 	struct result last;
+	int64_t cut;	   /* when it need not wait for an engine any longer, 0: it may */
+	int64_t half_cost; /* that the first half of it has taken of a processor, 0: there was none */
+	bool half_mended; /* and that has mended something */
+	bool quick;	  /* it asks no engine, or is not to */
+	bool follow;	  /* the next one asks: it is the other half of the last */
+	bool damaged;	  /* the table was, by others, since it began */
 	bool ready;
 	bool resting; /* its memory was given back */
 	bool ending;

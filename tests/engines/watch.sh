@@ -67,15 +67,38 @@ poll 10 grep -q docker "$T/watch.log"
 # --- A network comes ---
 
 mkfifo "$T/ready"
-lab_python "$T/stopwatch.py" >"$T/ready" &
-exec 7<"$T/ready"
-read -r _ <&7
-must docker network create agents >/dev/null
-read -r took <&7
-exec 7<&-
+# time_network COMMAND...: it makes a network. Sets "took", in milliseconds.
+time_network()
+{
+	lab_python "$T/stopwatch.py" >"$T/ready" &
+	exec 7<"$T/ready"
+	read -r _ <&7
+	must "$@" >/dev/null 2>&1
+	read -r took <&7
+	exec 7<&-
+}
+time_network docker network create agents
 tap_note "from the bridge that is up to its mapping: $took ms"
 ok "a new network has its mapping at once, more or less" [ "$took" -le 3000 ]
 has "and is reached" "$(docker_dial agents "$(docker_gateway agents)" 11434)" "host 172."
+
+if command -v docker-compose >/dev/null; then
+	cat >"$T/docker-compose.yml" <<-'YML'
+		version: "3.5"
+		services:
+		  one: { image: "box:1", command: /bin/sleep 600, networks: [composed] }
+		networks:
+		  composed: { name: composed }
+	YML
+	ok "a mapping of a network that compose will make" nb add docker:composed 11434
+	time_network docker-compose -f "$T/docker-compose.yml" up -d
+	tap_note "of compose: $took ms"
+	ok "it has its mapping at once, more or less" [ "$took" -le 3000 ]
+	must docker-compose -f "$T/docker-compose.yml" down -t 0 >/dev/null 2>&1
+	ok "remove" nb remove docker:composed 11434
+else
+	tap_note "no docker-compose"
+fi
 
 # --- Who it was ---
 

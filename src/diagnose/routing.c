@@ -101,11 +101,15 @@ static bool leads_elsewhere(struct nb_diagnosis *diagnosis, const struct nb_case
 			    uint32_t address, struct nb_route *route)
 {
 	struct nb_error ignored;
+	int r;
 
 	/* before it gets the address back that was dialled, an answer comes from the target's */
-	return nb_route_lookup_from(diagnosis->nl, one->mapping->target.address, address, route,
-				    &ignored) == 0 &&
-	       route->ifindex != one->link->index;
+	r = nb_route_lookup_from(diagnosis->nl, one->mapping->target.address, address, route,
+				 &ignored);
+	/* from which the kernel knows no way while it lets no packet of 127.0.0.0/8 out there */
+	if (r == 0 && route->ifindex == 0 && !one->link->route_localnet)
+		r = nb_route_lookup(diagnosis->nl, address, route, &ignored);
+	return r == 0 && route->ifindex != one->link->index;
 }
 
 static void check_bridge(struct nb_diagnosis *diagnosis, const struct nb_case *one)

@@ -13,8 +13,9 @@
 Each host is a lab of nblab.py of its own, in namespaces of its own, that nobody tidies up. A
 mapping is added and reached; what breaks the host is done to it; a container is seen not to reach
 the service in the way that is claimed; then doctor is asked, its first finding must be of the
-right kind, and the command that it prints is run as a user would. Then the container must reach
-the service, and doctor find nothing. A host that is well must be reached, and nothing be found.
+right kind, no other problem be found that the host has not got, and the command that it prints is
+run as a user would. Then the container must reach the service, and doctor find nothing. A host
+that is well must be reached, and nothing be found.
 
 With $NB_ZOO, a folder, what was seen and said is written there for docs/troubleshooting.md.
 With --hosts doctor is not asked: the hosts alone are proven. With --show it is shown.
@@ -44,6 +45,7 @@ class Sick:
     breaks: object  # shell, or a function of the lab
     evidence: str = ""  # a pattern that its words must have
     says: str = ""  # and one of its mend
+    also: tuple = ()  # codes of other problems that are as true; any more are false
     mapping: str = f"{PORT}:{Lab.mapped}"  # of br-app; None: the host's breaks makes what there is
     ask: tuple = ()  # what doctor is told
     dial: object = None  # how the container dials; a function of the lab
@@ -193,6 +195,8 @@ def look_at_sick(host, lab, row):
         expect_eq(rc, 1, "doctor's exit status")
     expect_match(host.evidence, f"{first['what']} {first['evidence']}", "its words")
     expect_match(host.says or ".", first["mend"], "it says what mends it")
+    more = [f for f in findings if f["severity"] == "problem" and f["code"] not in wanted + host.also]
+    expect(not more, f"it finds what is not so:\n{told(more)}")
     mend(host, lab, row, first, wanted)
 
 

@@ -132,7 +132,7 @@ keep([
     Sick("route_localnet set back", "netavark#1245: systemd-sysctl, networkd", "timeout",
          "route-localnet", "sysctl -qw net.ipv4.conf.br-app.route_localnet=0"),
     Sick("a bridge made anew", "docker compose down, up", "timeout",
-         ("route-localnet", "not-applied"), recreate),
+         ("route-localnet", "not-applied"), recreate, also=("guard",)),
     Sick("the bridge is gone", "docker network rm", "timeout", "bridge-absent",
          "ip link set vapp nomaster; ip link del br-app", evidence="br-app",
          cure=lambda lab: (sh(f"ip link add br-app address {lab.macs['br-app']} type bridge; "

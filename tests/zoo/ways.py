@@ -49,13 +49,14 @@ keep([
          evidence="tun0"),
     Sick("the same with a strict reverse path filter", "RHEL's default rp_filter=1", "timeout",
          "reverse-path", TUN + "ip route add 172.30.0.0/25 via 10.8.0.1 dev tun0", evidence="br-app",
-         before=strict),
+         before=strict, also=("routing",)),
     Sick("a network on two bridges", "a bridge left over by compose", "timeout",
          ("routing", "reverse-path"), "ip link add br-old type bridge; ip link set br-old up\n"
          "ip route add 172.30.0.0/25 dev br-old", evidence="br-old"),
     Sick("another path by mark, with rp_filter", "src_valid_mark forgotten", "timeout",
          "reverse-path", "ip rule add pref 100 to 172.30.0.0/24 lookup 100\n"
-         "ip route replace 172.30.0.0/24 dev br-two table 100", before=strict, evidence="br-app"),
+         "ip route replace 172.30.0.0/24 dev br-two table 100", before=strict, evidence="br-app",
+         also=("routing",)),
     Sick("a container that kept an address of the old subnet", "the engine's default-address-pools "
          "changed", "timeout", ("routing", "reverse-path"),
          lambda lab: (sh("ip addr add 172.29.0.1/24 dev br-two"), lab.agents["ctr"].call(

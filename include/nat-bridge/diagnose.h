@@ -36,6 +36,8 @@ struct nb_cause {
 	char bridge[NB_IFNAME_SIZE];
 	uint16_t port; /* 0: about the network */
 	uint8_t protocol;
+	/* the rule of a firewall, or the like, that does this to every port it concerns; "": none */
+	char doer[NB_OBSTACLE_WHERE];
 	char what[NB_CAUSE_TEXT];
 	char evidence[NB_CAUSE_TEXT];
 	char mend[NB_CAUSE_TEXT]; /* a command, or what to do; "" = nothing is known */
@@ -68,6 +70,12 @@ struct nb_cause *nb_cause_add(struct nb_cause_list *list, const char *code);
  * twice is said once.
  */
 void nb_cause_list_sort(struct nb_cause_list *list);
+/*
+ * Of a sorted list: what the same doer does to several ports of a network becomes one cause, that of
+ * the first of them, whose words name the others, and whose mend is for all that there is room for.
+ * False: no memory.
+ */
+bool nb_cause_list_gather(struct nb_cause_list *list);
 void nb_cause_list_clear(struct nb_cause_list *list);
 
 /* A mapping on one bridge that is looked at, and what the probe met. */

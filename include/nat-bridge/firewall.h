@@ -67,7 +67,7 @@ struct nb_obstacle_list {
 /*
  * Find what stands in the way of these packets where no opener of ours can help: rules that drop
  * them or their answers, send them elsewhere, hide them from connection tracking, take our mark away or use its bit; a
- * reverse path filter. What one command mends is named once. What cannot be read is left out.
+ * reverse path filter. One rule may be named for each of many paths. What cannot be read is left out.
  * Appends to @ret, which is to be zeroed; free with nb_obstacle_list_clear(). 0 or -ENOMEM.
  */
 int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
@@ -89,7 +89,7 @@ bool nb_firewall_has_legacy(void);
 
 /* Warn of each. */
 void nb_obstacle_warn(const struct nb_obstacle_list *list, struct nb_warnings *warnings);
-/* nb_firewall_find(), and warn of each. */
+/* Find the same, and warn of it: of what one command mends once, and of the first ones. */
 int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err);
 

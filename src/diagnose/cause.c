@@ -130,7 +130,7 @@ struct nb_cause *nb_blame_case(struct nb_diagnosis *diagnosis, const struct nb_c
 	return cause;
 }
 
-static bool concerns(const struct nb_cause *cause, const struct nb_case *one)
+bool nb_cause_concerns(const struct nb_cause *cause, const struct nb_case *one)
 {
 	if (cause->bridge[0] && strcmp(cause->bridge, one->bridge) != 0)
 		return false;
@@ -143,7 +143,7 @@ bool nb_is_blamed(const struct nb_diagnosis *diagnosis, const struct nb_case *on
 	for (size_t i = 0; i < diagnosis->causes.count; i++) {
 		const struct nb_cause *cause = &diagnosis->causes.items[i];
 
-		if (strcmp(cause->code, code) == 0 && concerns(cause, one))
+		if (strcmp(cause->code, code) == 0 && nb_cause_concerns(cause, one))
 			return true;
 	}
 	return false;

@@ -94,12 +94,7 @@ static bool is_refuted(const struct nb_diagnosis *diagnosis, const struct nb_cau
 	for (size_t i = 0; i < diagnosis->case_count; i++) {
 		const struct nb_case *one = &diagnosis->cases[i];
 
-		if (!nb_case_counts(one) || !nb_is_blamed(diagnosis, one, cause->code))
-			continue;
-		if (cause->bridge[0] && strcmp(cause->bridge, one->bridge) != 0)
-			continue;
-		if (cause->port && (cause->port != one->mapping->port ||
-				    cause->protocol != one->mapping->protocol))
+		if (!nb_case_counts(one) || !nb_cause_concerns(cause, one))
 			continue;
 		if (!nb_case_works(one))
 			return false;
@@ -150,5 +145,5 @@ int nb_diagnose(struct nb_diagnosis *diagnosis)
 		return -ENOMEM;
 	weigh(diagnosis);
 	nb_cause_list_sort(&diagnosis->causes);
-	return 0;
+	return nb_cause_list_gather(&diagnosis->causes) ? 0 : -ENOMEM;
 }

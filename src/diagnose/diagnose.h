@@ -41,6 +41,8 @@ struct nb_cause *nb_blame_bridge(struct nb_diagnosis *diagnosis, const struct nb
 struct nb_cause *nb_blame_case(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			       const char *code);
 void nb_cause_recode(struct nb_cause *cause, const char *code);
+/* Is it about this case, its bridge, or the host? */
+bool nb_cause_concerns(const struct nb_cause *cause, const struct nb_case *one);
 /* Is there a cause of @code about this case, its bridge, or the host? */
 bool nb_is_blamed(const struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		  const char *code);

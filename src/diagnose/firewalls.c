@@ -64,6 +64,13 @@ struct nb_cause *nb_blame_obstacle(struct nb_diagnosis *diagnosis, const struct 
 
 	if (!cause)
 		return NULL;
+	/* at a port of the bridge */
+	if (!one) {
+		cause->port = obstacle->path.port;
+		cause->protocol = obstacle->path.protocol;
+	}
+	if (cause->port)
+		memcpy(cause->doer, obstacle->where, sizeof(cause->doer));
 	cause->claim = obstacle->kind == NB_OBSTACLE_MAY_DROP ? NB_CLAIMS_MAYBE : NB_CLAIMS_TO_STOP;
 	if (obstacle->kind == NB_OBSTACLE_CLASHES) {
 		cause->claim = NB_CLAIMS_NOTHING;

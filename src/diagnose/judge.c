@@ -86,10 +86,7 @@ struct nb_cause *nb_judge_find(struct nb_diagnosis *diagnosis, const struct nb_c
 	for (size_t i = 0; i < diagnosis->causes.count; i++) {
 		struct nb_cause *cause = &diagnosis->causes.items[i];
 
-		if (strcmp(cause->code, code) == 0 &&
-		    (!cause->bridge[0] || strcmp(cause->bridge, one->bridge) == 0) &&
-		    (cause->port == 0 || (cause->port == one->mapping->port &&
-					  cause->protocol == one->mapping->protocol)))
+		if (strcmp(cause->code, code) == 0 && nb_cause_concerns(cause, one))
 			return cause;
 	}
 	return NULL;
@@ -142,8 +139,7 @@ bool nb_judge_is_said(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	for (size_t i = 0; i < diagnosis->causes.count; i++) {
 		struct nb_cause *cause = &diagnosis->causes.items[i];
 
-		if (!strstr(cause->what, obstacle->where) ||
-		    (cause->bridge[0] && strcmp(cause->bridge, one->bridge) != 0))
+		if (!strstr(cause->what, obstacle->where) || !nb_cause_concerns(cause, one))
 			continue;
 		cause->proven = true;
 		cause->claim = NB_CLAIMS_TO_STOP;
@@ -170,10 +166,7 @@ static bool has_problem(const struct nb_diagnosis *diagnosis, const struct nb_ca
 	for (size_t i = 0; i < diagnosis->causes.count; i++) {
 		const struct nb_cause *cause = &diagnosis->causes.items[i];
 
-		if (cause->severity == NB_PROBLEM &&
-		    (!cause->bridge[0] || strcmp(cause->bridge, one->bridge) == 0) &&
-		    (cause->port == 0 || (cause->port == one->mapping->port &&
-					  cause->protocol == one->mapping->protocol)))
+		if (cause->severity == NB_PROBLEM && nb_cause_concerns(cause, one))
 			return true;
 	}
 	return false;
@@ -192,6 +185,8 @@ static void admit_ignorance(struct nb_diagnosis *diagnosis, const struct nb_case
 		 nb_network_format(&one->mapping->network, network), one->mapping->port,
 		 nb_protocol_name(one->mapping->protocol));
 	nb_judge_add_evidence(cause, one);
+	if (one->traced)
+		snprintf(cause->doer, sizeof(cause->doer), "%s", word_stage(one));
 	if (diagnosis->no_forwarding)
 		nb_append_text(cause->evidence, sizeof(cause->evidence),
 			       "; net.ipv4.ip_forward is 0, which does not matter");
@@ -280,13 +275,42 @@ static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 		nb_judge_socket(diagnosis, one);
 	else if (one->traced)
 		nb_judge_stage(diagnosis, one);
-	if (!has_problem(diagnosis, one))
-		admit_ignorance(diagnosis, one);
+}
+
+/* More fail than are traced: the others most likely for what was found, or not found, of those. */
+static bool is_one_of_many(const struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	for (size_t i = 0; !one->traced && i < diagnosis->case_count; i++) {
+		const struct nb_case *other = &diagnosis->cases[i];
+
+		if (other->traced && !nb_case_works(other) &&
+		    strcmp(other->bridge, one->bridge) == 0)
+			return true;
+	}
+	return false;
 }
 
 void nb_judge_cases(struct nb_diagnosis *diagnosis)
 {
-	for (size_t i = 0; i < diagnosis->case_count; i++)
-		if (diagnosis->cases[i].tried && !nb_case_works(&diagnosis->cases[i]))
-			judge(diagnosis, &diagnosis->cases[i]);
+	size_t left = 0;
+
+	for (size_t i = 0; i < diagnosis->case_count; i++) {
+		struct nb_case *one = &diagnosis->cases[i];
+
+		if (!one->tried || nb_case_works(one))
+			continue;
+		judge(diagnosis, one);
+		if (one->result == NB_PROBE_FAILED || has_problem(diagnosis, one))
+			continue;
+		if (is_one_of_many(diagnosis, one))
+			left++;
+		else
+			admit_ignorance(diagnosis, one);
+	}
+	if (left)
+		nb_warn(diagnosis->warnings,
+			"%zu mappings more do not work, which were not traced: mend what was found "
+			"of "
+			"the others first",
+			left);
 }

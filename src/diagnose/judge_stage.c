@@ -102,6 +102,7 @@ void nb_judge_translation(struct nb_diagnosis *diagnosis, const struct nb_case *
 	if (!cause)
 		return;
 	cause->proven = true;
+	memcpy(cause->doer, obstacle.where, sizeof(cause->doer));
 	snprintf(cause->mend, sizeof(cause->mend), "%s", obstacle.cure);
 	if (obstacle.program[0]) {
 		nb_append_text(cause->evidence, sizeof(cause->evidence), "; made by ");

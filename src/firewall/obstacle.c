@@ -20,18 +20,19 @@
 #include "tell.h"
 #include "way.h"
 
-/* Enough to act on; the next run shows what is left. */
+/* Of warnings: enough to act on; the next run shows what is left. */
 #define MOST_OBSTACLES 20
 
 struct search {
 	struct nb_way *way;
 	struct nb_obstacle_list *found;
-	int result; /* -ENOMEM: one was found, and could not be kept */
+	bool briefly; /* what one command mends is told once, and not more than are warnings */
+	int result;   /* -ENOMEM: one was found, and could not be kept */
 };
 
 /* --- Telling --- */
 
-/* One command may mend it for many mappings; it is told once. */
+/* One command may mend it for many mappings. */
 static bool is_told(const struct search *search, const char *cure)
 {
 	for (size_t i = 0; i < search->found->count; i++)
@@ -59,7 +60,7 @@ static void tell(struct search *search, const struct nb_flow_path *path, enum nb
 	if (kind == NB_OBSTACLE_DIVERTS)
 		obstacle.diverted_to = walk->diversion.to;
 	nb_obstacle_cure(path, leg, base, search->way->mark, obstacle.cure, sizeof(obstacle.cure));
-	if (search->found->count == MOST_OBSTACLES || is_told(search, obstacle.cure))
+	if (search->briefly && is_told(search, obstacle.cure))
 		return;
 	nb_obstacle_at(&obstacle, place);
 	nb_program_of(&search->way->chains, base, obstacle.program, sizeof(obstacle.program));
@@ -299,14 +300,14 @@ static void find_reverse_path(struct search *search, const struct nb_flow_path *
 }
 
 int nb_obstacles_find(struct nb_way *way, const struct nb_flow_path *paths, size_t count,
-		      struct nb_obstacle_list *ret)
+		      bool briefly, struct nb_obstacle_list *ret)
 {
-	struct search search = { .way = way, .found = ret };
+	struct search search = { .way = way, .found = ret, .briefly = briefly };
 	bool concerned = false;
 	size_t walked = 0;
 	int r = 0;
 
-	for (size_t i = 0; r == 0 && i < count && ret->count < MOST_OBSTACLES; i++) {
+	for (size_t i = 0; r == 0 && i < count && !(briefly && ret->count >= MOST_OBSTACLES); i++) {
 		if (i == 0 || strcmp(paths[i].bridge, paths[i - 1].bridge) != 0) {
 			nb_way_read_bridge_nf(way, &paths[i]);
 			find_reverse_path(&search, &paths[i]);
@@ -320,16 +321,22 @@ int nb_obstacles_find(struct nb_way *way, const struct nb_flow_path *paths, size
 			       : r;
 }
 
-int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
-		     size_t count, struct nb_obstacle_list *ret, struct nb_error *err)
+static int find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+		size_t count, bool briefly, struct nb_obstacle_list *ret, struct nb_error *err)
 {
 	struct nb_way way = { .nl = nl, .mark = mark };
 	int r = count ? nb_way_read(&way, err) : 0;
 
 	if (r == 0)
-		r = nb_obstacles_find(&way, paths, count, ret);
+		r = nb_obstacles_find(&way, paths, count, briefly, ret);
 	nb_way_clear(&way);
 	return r == -ENOMEM ? r : 0;
+}
+
+int nb_firewall_find(struct nb_netlink *nl, uint32_t mark, const struct nb_flow_path *paths,
+		     size_t count, struct nb_obstacle_list *ret, struct nb_error *err)
+{
+	return find(nl, mark, paths, count, false, ret, err);
 }
 
 bool nb_firewall_has_legacy(void)
@@ -354,7 +361,7 @@ int nb_firewall_advise(struct nb_netlink *nl, uint32_t mark, const struct nb_flo
 		       size_t count, struct nb_warnings *warnings, struct nb_error *err)
 {
 	struct nb_obstacle_list found = { 0 };
-	int r = nb_firewall_find(nl, mark, paths, count, &found, err);
+	int r = find(nl, mark, paths, count, true, &found, err);
 
 	nb_obstacle_warn(&found, warnings);
 	nb_obstacle_list_clear(&found);

@@ -6,10 +6,10 @@
 #include "way.h"
 
 /*
- * nb_firewall_find() in chains that nb_way_read() has read: append what is found to @ret.
- * 0 or a negative errno, as the kernel gave it where a set or a policy rule could not be read.
+ * nb_firewall_find() in chains that nb_way_read() has read: append what is found to @ret;
+ * @briefly: as many as are warned of, and what one command mends once. 0 or a negative errno, as the kernel gave it where a set or a policy rule could not be read.
  */
 int nb_obstacles_find(struct nb_way *way, const struct nb_flow_path *paths, size_t count,
-		      struct nb_obstacle_list *ret);
+		      bool briefly, struct nb_obstacle_list *ret);
 
 #endif

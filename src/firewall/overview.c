@@ -200,7 +200,7 @@ int nb_firewall_survey(struct nb_netlink *nl, uint32_t mark, const struct nb_flo
 	if (r == 0)
 		r = survey(&way, paths, count, ret);
 	if (r == 0 && obstacles)
-		r = nb_obstacles_find(&way, paths, count, obstacles);
+		r = nb_obstacles_find(&way, paths, count, true, obstacles);
 	nb_way_clear(&way);
 	return r;
 }

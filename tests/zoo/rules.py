@@ -39,6 +39,17 @@ def output(*rules, policy="accept", priority="filter"):
                "; policy " + policy + ";\n" + "\n".join(rules) + "\n} }")
 
 
+def many(count):
+    """As many mappings, the first of which is dialled."""
+    def work(lab):
+        lab.write_rules({"many.json": {"mappings": [
+            {"network": "iface:br-app", "port": port, "target": f"127.0.0.1:{lab.mapped}"}
+            for port in range(PORT, PORT + count)]}})
+        lab.good("apply")
+        expect_eq(lab.tcp(PORT), f"tcp 127.0.0.1:{lab.mapped}", "before it is broken")
+    return work
+
+
 DNAT = """table ip lb {
     chain prerouting {
         type nat hook prerouting priority -150; policy accept;
@@ -72,6 +83,20 @@ keep([
     Sick("anti-spoofing in mangle PREROUTING", "the anti-DDoS recipe that everybody copies",
          "timeout", "firewall", "iptables-nft -t mangle -A PREROUTING -s 172.16.0.0/12 -j DROP",
          evidence=r"mangle.*PREROUTING"),
+    Sick("one rule that drops two mappings", "the same recipe, and more than one service", "timeout", "firewall",
+         "iptables-nft -t mangle -A PREROUTING -i br-app -p tcp -j DROP", before=many(2), mapping=None,
+         evidence=rf"to {PORT}/tcp .*; the same goes for port {PORT + 1} .* to \S+:{PORT}/tcp",
+         says=rf"^for port in {PORT} {PORT + 1}; do .* --dport \$port "),
+    Sick("one rule that drops two hundred", "the same recipe, and a range of ports", "timeout", "firewall",
+         "iptables-nft -t mangle -A PREROUTING -i br-app -p tcp -j DROP", before=many(200), mapping=None,
+         evidence=rf"; the same goes for 199 more ports: {PORT + 1}-{PORT + 199} ",
+         says=rf"^for port in \$\(seq {PORT} {PORT + 199}\); do "),
+    Sick("one DNAT that takes three mappings", "a proxy for a range of ports", "timeout", "hijacked",
+         nft("""table ip lb {
+            chain prerouting { type nat hook prerouting priority -150; policy accept;
+                iifname "br-app" ip protocol tcp dnat to 172.30.0.9 }
+         }"""), before=many(3), mapping=None,
+         evidence=f"; the same goes for 2 more ports: {PORT + 1}, {PORT + 2} "),
     Sick("bogons dropped in raw PREROUTING", "blocklists that hold 172.16.0.0/12: FireHOL level 1",
          "timeout", "firewall", nft("""table inet bogons {
             set bogons { type ipv4_addr; flags interval;

@@ -16,12 +16,23 @@ static void blame_ourselves(struct nb_diagnosis *diagnosis, const struct nb_case
 	char what[NB_CAUSE_TEXT];
 	struct nb_cause *cause;
 
-	if (strcmp(drop->chain, "spoofed") == 0) {
+	/* `spoofed` goes on there, where nothing is dropped but what comes from a wrong place */
+	if (strcmp(drop->chain, "spoofed") == 0 || strcmp(drop->chain, "translated") == 0) {
 		nb_judge_source(diagnosis, one);
 		return;
 	}
 	if (nb_judge_prove_any(diagnosis, one, codes))
 		return;
+	/* a table that is as it should be does not become so by apply */
+	if (diagnosis->drift_count == 0) {
+		snprintf(what, sizeof(what),
+			 "chain %s of our own table drops it (rule %llu), and nothing was found "
+			 "that would explain it: the table is what the rule files say",
+			 drop->chain, (unsigned long long)drop->handle);
+		nb_judge_eliminate(diagnosis, one, "no-cause", what,
+				   "nat-bridge doctor --report FILE, and file a bug");
+		return;
+	}
 	snprintf(what, sizeof(what),
 		 "chain %s of our own table drops it (rule %llu): this mapping is not in the "
 		 "kernel as it should be",

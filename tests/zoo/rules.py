@@ -50,6 +50,13 @@ def many(count):
     return work
 
 
+UDP = f"{PORT}:{Lab.mapped}/udp"
+
+
+def dial_udp(lab):
+    return lab.agents["ctr"].call("udp", GATEWAY, PORT, 1)
+
+
 DNAT = """table ip lb {
     chain prerouting {
         type nat hook prerouting priority -150; policy accept;
@@ -146,6 +153,12 @@ keep([
             chain ingress { type filter hook ingress device "vapp" priority 0; policy accept;
                 ip protocol tcp drop }
          }"""), evidence="netdev early"),
+    # --- of UDP nobody tells who sends that it does not arrive
+    Sick("UDP dropped in mangle PREROUTING", "anti-DDoS recipes against amplification", "timeout", "firewall",
+         "iptables-nft -t mangle -A PREROUTING -i br-app -p udp -j DROP", evidence=f"{PORT}/udp.*mangle.*PREROUTING",
+         mapping=UDP, dial=dial_udp),
+    Sick("UDP answers dropped at OUTPUT", "a policy for TCP services alone", "timeout", "firewall",
+         "iptables-nft -A OUTPUT -o br-app -p udp -j DROP", evidence="OUTPUT", mapping=UDP, dial=dial_udp),
     # --- iptables-legacy, of which netlink knows nothing
     Sick("iptables-legacy's policy of DROP", "two backends on one host", "timeout",
          "firewall-legacy", legacy("-P INPUT DROP"), evidence="INPUT"),

@@ -11,6 +11,13 @@ from zoo import *  # noqa: E402
 TUN = "ip tuntap add dev tun0 mode tun; ip addr add 10.8.0.2/24 dev tun0; ip link set tun0 up\n"
 
 
+UDP = f"{PORT}:{Lab.mapped}/udp"
+
+
+def dial_udp(lab):
+    return lab.agents["ctr"].call("udp", GATEWAY, PORT, 1)
+
+
 def rp_filter(lab, value):
     for device in ("all", "br-app"):
         lab.set_conf(device, "rp_filter", value)
@@ -62,6 +69,12 @@ keep([
          lambda lab: (sh("ip addr add 172.29.0.1/24 dev br-two"), lab.agents["ctr"].call(
              "sh", "ip addr add 172.29.0.7/24 dev eth0; "
              "ip route replace 172.30.0.1 dev eth0 src 172.29.0.7")), evidence="172.29.0.7"),
+    Sick("a `prohibit` rule, and a UDP port", "kill switches by ip rule; DNS of the host", "timeout", "routing",
+         "ip rule add pref 100 to 172.16.0.0/12 prohibit", evidence="100", mapping=UDP, dial=dial_udp),
+    Sick("a VPN's table before main, and a UDP port", "OpenVPN, strongSwan's table 220; DNS of the host",
+         "timeout", "routing",
+         TUN + "ip route add 172.16.0.0/12 dev tun0 table 220; ip rule add pref 220 lookup 220",
+         evidence="220", mapping=UDP, dial=dial_udp),
     # --- IPsec
     Sick("an IPsec policy that blocks", "strongSwan: a trap or drop policy over 172.16.0.0/12",
          "timeout", ("ipsec", "no-cause"),

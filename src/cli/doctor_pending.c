@@ -160,6 +160,9 @@ int nb_doctor_blame_pending(struct nb_run *run, struct nb_examination *examinati
 
 	if (!resolution)
 		return nb_out_of_memory(run);
+	/* it has one: what is still in the kernel is for the one it had, which is a difference */
+	if (resolution->present)
+		return 0;
 	/* a network that the engine has, and which is no bridge, is no other engine's */
 	if (!resolution->hopeless && blame_others(run, examination, one))
 		return 0;

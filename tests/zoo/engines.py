@@ -131,7 +131,7 @@ keep([
     Sick("`docker compose down`, `up`", "the bridge has another name", "refused",
          "not-applied", lambda lab: (compose(lab, "down"), compose(lab, "up", "-d")),
          before=both(docker(), lambda lab: compose(lab, "up", "-d"), mapped("docker:proj_default")),
-         mapping=None, dial=proj_dial),
+         mapping=None, dial=proj_dial, also=("route-localnet", "guard")),
     Sick("host.docker.internal that is another host's address", "extra_hosts by hand", "no route",
          "resolves", lambda lab: box("lost", "agents", "--add-host",
                                      "host.docker.internal:172.31.255.9"),
@@ -148,7 +148,7 @@ keep([
          mapping=None, dial=docker_dial(), warns=True, cure=lambda _: sh("docker rm -f twin")),
     Sick("`podman network rm`, `create`", "another bridge", "refused", "not-applied",
          podman_anew, before=both(podman_networks, mapped("podman:web")), mapping=None,
-         dial=podman_dial),
+         dial=podman_dial, also=("route-localnet", "guard")),
     Well("Docker, a network of its own", both(docker(), mapped()), mapping=None, dial=docker_dial()),
     Well("Docker, by host.docker.internal", both(docker(), mapped(), lambda _: box(
         "inner", "agents", "--add-host", "host.docker.internal:host-gateway")), mapping=None,

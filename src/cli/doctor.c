@@ -73,6 +73,22 @@ static void warn_unprivileged(struct nb_run *run)
 		"of others drop, and what a probe from the network meets: sudo nat-bridge doctor");
 }
 
+/* While a rule file is invalid, plain `apply` refuses all of them. */
+static void leave_invalid_out(const struct nb_run *run, struct nb_cause_list *causes)
+{
+	static const char apply[] = "nat-bridge apply";
+
+	for (size_t i = 0; nb_rules_invalid(&run->rules) && i < causes->count; i++) {
+		struct nb_cause *cause = &causes->items[i];
+		size_t length = strlen(cause->mend);
+
+		if (length >= strlen(apply) && strcmp(cause->code, "invalid-file") != 0 &&
+		    strcmp(cause->mend + length - strlen(apply), apply) == 0 &&
+		    length + sizeof(" --keep-going") <= sizeof(cause->mend))
+			strcpy(cause->mend + length, " --keep-going");
+	}
+}
+
 static int examine(struct nb_run *run, struct nb_examination *examination)
 {
 	struct nb_diagnosis *diagnosis = &examination->diagnosis;
@@ -101,7 +117,10 @@ static int examine(struct nb_run *run, struct nb_examination *examination)
 		return r;
 	diagnosis->drift = examination->drift.items;
 	diagnosis->drift_count = examination->drift.count;
-	return nb_diagnose(diagnosis) < 0 ? nb_out_of_memory(run) : 0;
+	if (nb_diagnose(diagnosis) < 0)
+		return nb_out_of_memory(run);
+	leave_invalid_out(run, &diagnosis->causes);
+	return 0;
 }
 
 /* Which engine is there instead of the one that was asked, the causes say. */
@@ -172,12 +191,15 @@ static int apply(struct nb_run *run)
 		.rules_lock = -1,
 	};
 	struct nb_application application = { .look_closely = true };
-	int r = nb_apply(&other, &application);
+	int r;
+
+	other.options.keep_going = nb_rules_invalid(&run->rules);
+	r = nb_apply(&other, &application);
 
 	if (r < 0) {
 		nb_journal_failure(&other);
-		run->error = other.error;
-		nb_error_prefix(&run->error, "nat-bridge apply: ");
+		nb_warn(&run->warnings, "nothing was mended: nat-bridge apply: %s",
+			other.error.message);
 	} else {
 		nb_journal_change(&other, &application.report);
 	}
@@ -235,10 +257,11 @@ static int fix(struct nb_run *run, struct nb_examination *examination)
 			&run->error, NB_STATUS_FAILED, EPERM, "permission",
 			"--fix changes the kernel: run it as root (sudo nat-bridge ...)");
 	if (!run->options.quiet)
-		fputs("nat-bridge: mending: nat-bridge apply\n", stderr);
-	r = apply(run);
-	if (r < 0)
-		return r;
+		fprintf(stderr, "nat-bridge: mending: nat-bridge apply%s\n",
+			nb_rules_invalid(&run->rules) ? " --keep-going" : "");
+	/* what was found is no less true where it cannot be mended */
+	if (apply(run) < 0)
+		return 0;
 	/* everything is read anew */
 	other = (struct nb_run){
 		.command = run->command,

@@ -265,9 +265,11 @@ static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	}
 	blame_ipsec(diagnosis, one);
 	/* what is not in the kernel cannot work, whatever else there is */
-	if (is_not_applied(diagnosis, one))
+	if (is_not_applied(diagnosis, one)) {
 		nb_judge_prove(diagnosis, one, "not-applied");
-	else if (one->traced && is_dropped(one))
+		/* which is what keeps it out of there */
+		nb_judge_prove(diagnosis, one, "invalid-file");
+	} else if (one->traced && is_dropped(one))
 		nb_judge_rule(diagnosis, one);
 	else if (one->traced && is_taken(one))
 		nb_judge_translation(diagnosis, one);

@@ -56,6 +56,30 @@ def heal_file(lab):
     lab.good("apply")
 
 
+def beside(text):
+    """Another rule file than the mapping's, and a reboot."""
+    def work(lab):
+        rebooted(lab)
+        with open(lab.rules + "/other.json", "w", encoding="utf-8") as file:
+            file.write(text)
+        expect_eq(lab.nb("apply").rc, 2, "what the boot unit gets")
+    return work
+
+
+def without_other(lab):
+    os.unlink(lab.rules + "/other.json")
+    lab.good("apply")
+
+
+def fixed(lab):
+    """--fix does what can be done, and says what is left."""
+    done = lab.nb("doctor", "--fix")
+    expect_eq(done.rc, 1, "the file is invalid still")
+    expect_match("invalid-file: .*other.json", done.out, "it is told")
+    expect_eq(lab.tcp(PORT), f"tcp 127.0.0.1:{lab.mapped}", "what the valid file says is done")
+    without_other(lab)
+
+
 def expire(lab):
     lab.good("add", "--for", "1s", "br-app", f"{PORT}:{lab.mapped}")
     expect(wait_for(lambda: lab.json("list")["mappings"][0]["state"] == "expired", 6, 0.05),
@@ -114,6 +138,14 @@ keep([
     Sick("a rule file with a comma too many, and a reboot", "JSON that is written by hand", "refused",
          "invalid-file", spoilt_and_rebooted, evidence=r"iface.br-app-11434-tcp.json:\d+",
          cure=heal_file),
+    Sick("another rule file that is invalid, and a reboot", "JSON that is written by hand", "refused",
+         "invalid-file", beside('{"mappings":[,]}'), evidence=r"other.json:\d+ is invalid", cure=without_other,
+         also=("not-applied",)),
+    Sick("the same, and doctor --fix", "JSON that is written by hand", "refused",
+         "invalid-file", beside('{"mappings":[,]}'), cure=fixed, also=("not-applied",)),
+    Sick("two rule files that contradict each other, and a reboot", "a file that was copied to change it", "refused",
+         "invalid-file", beside(json.dumps({"mappings": [{"network": "iface:br-app", "port": PORT, "target": "127.0.0.1:9090"}]})),
+         evidence="has another target", cure=without_other, also=("not-applied",)),
     Sick("a reboot without the boot units", "boot order", "refused", "not-applied",
          rebooted),
     Sick("a rule file that was copied and never applied", "configuration management", "refused",

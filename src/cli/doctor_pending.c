@@ -149,6 +149,46 @@ static bool blame_others(struct nb_run *run, struct nb_examination *examination,
 	       blame_other(run, examination, one, NB_ENGINE_DOCKER);
 }
 
+/* Does an engine not answer that may have it? A container may be either one's. */
+static bool is_silent(const struct nb_run *run, enum nb_engine engine)
+{
+	const struct nb_engine_answer *podman = &run->engines[NB_ENGINE_PODMAN];
+
+	if (engine == NB_ENGINE_IFACE)
+		return false;
+	if (engine != NB_ENGINE_CONTAINER)
+		return !run->engines[engine].known;
+	return !run->engines[NB_ENGINE_DOCKER].known || (!podman->known && !podman->absent);
+}
+
+static void word_mend(const struct nb_case *one, const struct nb_resolution *resolution,
+		      struct nb_cause *cause)
+{
+	enum nb_engine engine = one->mapping->network.engine;
+	char target[NB_TARGET_SIZE] = "127.0.0.1";
+
+	if (one->mapping->target.port)
+		nb_target_format(&one->mapping->target, target);
+	if (strstr(resolution->why, "the host's own network"))
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "nothing needs a mapping: dial %s in the container", target);
+	else if (engine == NB_ENGINE_CONTAINER && resolution->hopeless)
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "give the container a network that has a bridge, and map that one");
+	else if (engine == NB_ENGINE_CONTAINER)
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "start the container, or name the one that is meant (docker ps), or its "
+			 "network");
+	else if (engine == NB_ENGINE_DOCKER || engine == NB_ENGINE_PODMAN)
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "make the network (compose up, network create), or map the one that "
+			 "is meant; then: nat-bridge apply");
+	else
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "make the device, or map the network that is meant; then: nat-bridge "
+			 "apply");
+}
+
 int nb_doctor_blame_pending(struct nb_run *run, struct nb_examination *examination,
 			    struct nb_resolver *resolver, const struct nb_case *one)
 {
@@ -166,9 +206,7 @@ int nb_doctor_blame_pending(struct nb_run *run, struct nb_examination *examinati
 	/* a network that the engine has, and which is no bridge, is no other engine's */
 	if (!resolution->hopeless && blame_others(run, examination, one))
 		return 0;
-	silent = engine != NB_ENGINE_IFACE &&
-		 (engine == NB_ENGINE_CONTAINER || !run->engines[engine].known) &&
-		 !resolution->hopeless;
+	silent = is_silent(run, engine) && !resolution->hopeless;
 	cause = nb_doctor_blame(examination, one, silent ? "engine" : "bridge-absent");
 	if (!cause)
 		return nb_out_of_memory(run);
@@ -182,13 +220,7 @@ int nb_doctor_blame_pending(struct nb_run *run, struct nb_examination *examinati
 		snprintf(cause->mend, sizeof(cause->mend),
 			 "start the engine (systemctl start %s), then: nat-bridge apply",
 			 engine == NB_ENGINE_PODMAN ? "podman.socket" : "docker");
-	else if (engine == NB_ENGINE_DOCKER || engine == NB_ENGINE_PODMAN)
-		snprintf(cause->mend, sizeof(cause->mend),
-			 "make the network (compose up, network create), or map the one that "
-			 "is meant; then: nat-bridge apply");
 	else
-		snprintf(cause->mend, sizeof(cause->mend),
-			 "make the device, or map the network that is meant; then: nat-bridge "
-			 "apply");
+		word_mend(one, resolution, cause);
 	return 0;
 }

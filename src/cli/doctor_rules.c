@@ -171,6 +171,42 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 				    : port);
 }
 
+/* The network that was named has no bridge here, and no mapping is for it: why, its engine says. */
+static bool is_nowhere(const struct nb_examination *examination,
+		       const struct nb_resolution *resolution)
+{
+	const struct nb_inventory *inventory = &examination->view.inventory;
+
+	if (!examination->about_network || resolution->present ||
+	    nb_network_is_pattern(&examination->network))
+		return false;
+	for (size_t i = 0; i < inventory->count; i++)
+		if (nb_network_compare(&inventory->items[i].mapping.network,
+				       &examination->network) == 0)
+			return false;
+	return true;
+}
+
+/* As if it were mapped: to the port that is meant, or where that port leads elsewhere. */
+static int blame_nowhere(struct nb_run *run, struct nb_examination *examination,
+			 struct nb_resolver *resolver)
+{
+	const struct nb_inventory *inventory = &examination->view.inventory;
+	struct nb_mapping mapping = { .network = examination->network, .protocol = IPPROTO_TCP };
+	const struct nb_case one = { .mapping = &mapping };
+
+	if (examination->spec_count) {
+		mapping.protocol = examination->specs[0].protocol;
+		mapping.port = examination->specs[0].port;
+		mapping.target = examination->specs[0].target;
+	}
+	for (size_t i = 0; i < inventory->count; i++)
+		if (inventory->items[i].mapping.port == mapping.port &&
+		    inventory->items[i].mapping.protocol == mapping.protocol)
+			mapping.target = inventory->items[i].mapping.target;
+	return nb_doctor_blame_pending(run, examination, resolver, &one);
+}
+
 static void blame_nothing(struct nb_examination *examination)
 {
 	struct nb_cause *cause = nb_cause_add(&examination->diagnosis.causes, "not-mapped");
@@ -211,6 +247,11 @@ int nb_doctor_choose(struct nb_run *run, struct nb_examination *examination)
 		resolution = nb_resolve(&resolver, &asked);
 		if (!resolution)
 			r = nb_out_of_memory(run);
+	}
+	if (r == 0 && is_nowhere(examination, resolution)) {
+		r = blame_nowhere(run, examination, &resolver);
+		nb_resolver_clear(&resolver);
+		return r;
 	}
 	for (size_t i = 0; r == 0 && i < inventory->count; i++)
 		if (is_of_network(examination, resolution, &inventory->items[i]) &&

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../engine/engine.h"
 #include "cli.h"
 #include "nat-bridge/route.h"
 
@@ -185,15 +186,22 @@ static int add_attached(struct nb_resolver *resolver, enum nb_engine engine, con
 	for (size_t i = 0; r == 0 && i < container->count; i++) {
 		const struct nb_engine_network *found = nb_engine_find(answer,
 								       container->networks[i]);
+		const char *instead;
 
 		if (found && found->bridge[0]) {
 			r = add_resolved(resolver, found->bridge);
 			continue;
 		}
-		resolution->hopeless = found != NULL;
+		/* of these two Podman has no network */
+		instead = found ? found->instead
+			  : strcmp(container->networks[i], "host") == 0 ||
+					  strcmp(container->networks[i], "none") == 0
+				  ? nb_engine_instead(container->networks[i])
+				  : NULL;
+		resolution->hopeless = instead != NULL;
 		snprintf(resolution->why, sizeof(resolution->why),
 			 "container %s: its network %s %s", name, container->networks[i],
-			 found ? found->instead : "is not known to its engine");
+			 instead ? instead : "is not known to its engine");
 	}
 	resolution->hopeless &= resolution->count == 0;
 	return r;

@@ -653,6 +653,35 @@ def _():
     os.unlink(lab.config)
 
 
+@case("a container that is on no bridge: of the host's network, of none, unknown, or nobody can tell")
+def _():
+    # Podman names no network, for the host's; Docker has one of that name
+    def container(mode, *names):
+        return {"State": {"Pid": os.getpid()}, "HostConfig": {"NetworkMode": mode},
+                "NetworkSettings": {"Networks": {name: {} for name in names}}}
+    with Containers() as containers:
+        engine = containers.engine
+        engine.networks.append(network("host", driver="host"))
+        engine.others.update({"/containers/open/json$": container("host", "host"),
+                              "/containers/bare/json$": container("none")})
+        for name, what, says in (
+                ("open", "the host's own network: .* without a mapping", rf"dial 127\.0\.0\.1:{lab.mapped} in the container"),
+                ("bare", "no network at all", "give the container a network"),
+                ("lost", "Docker has no container lost", "name the one that is meant")):
+            for words in ((f"container:{name}", PORT), (f"container:{name}",)):
+                found = ask(*words)["findings"]
+                expect_eq([f["code"] for f in found], ["bridge-absent"], f"{words}: its code")
+                expect_match(what, found[0]["what"], f"{words}: what")
+                if len(words) == 2:
+                    expect_match(says, found[0]["mend"], f"{words}: mend")
+        engine.stop()
+        found = ask("container:web", PORT)["findings"]
+        expect_eq([f["code"] for f in found], ["engine"], "while Docker does not answer")
+        engine.start()
+        found = ask("container:web", PORT, rc=0)["findings"]
+        expect_eq(found, [], "control: when it answers again")
+
+
 @case("--report: names, public addresses and secrets masked, the same by the same")
 def _():
     mapped()

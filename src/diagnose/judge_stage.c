@@ -66,6 +66,8 @@ static void blame_routing(struct nb_diagnosis *diagnosis, const struct nb_case *
 {
 	if (one->link->route_localnet == 0 && nb_judge_prove(diagnosis, one, "route-localnet"))
 		return;
+	if (nb_judge_prove(diagnosis, one, "loopback"))
+		return;
 	/* with bridge-nf-call-iptables prerouting comes before the bridge itself */
 	if (!one->flow.on_bridge && (blame_mark(diagnosis, one) || blame_port(diagnosis, one)))
 		return;
@@ -153,7 +155,8 @@ void nb_judge_stage(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 		blame_routing(diagnosis, one);
 		return;
 	case NB_STAGE_FORWARDED:
-		nb_judge_translation(diagnosis, one);
+		if (!nb_judge_prove(diagnosis, one, "loopback"))
+			nb_judge_translation(diagnosis, one);
 		return;
 	case NB_STAGE_DELIVERED:
 		nb_judge_socket(diagnosis, one);

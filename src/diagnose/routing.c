@@ -106,8 +106,9 @@ static bool leads_elsewhere(struct nb_diagnosis *diagnosis, const struct nb_case
 	/* before it gets the address back that was dialled, an answer comes from the target's */
 	r = nb_route_lookup_from(diagnosis->nl, one->mapping->target.address, address, route,
 				 &ignored);
-	/* from which the kernel knows no way while it lets no packet of 127.0.0.0/8 out there */
-	if (r == 0 && route->ifindex == 0 && !one->link->route_localnet)
+	/* from which the kernel knows no way where it lets no packet of 127.0.0.0/8 out, or has none */
+	if (r == 0 && route->ifindex == 0 &&
+	    (!one->link->route_localnet || nb_is_blamed(diagnosis, one, "loopback")))
 		r = nb_route_lookup(diagnosis->nl, address, route, &ignored);
 	return r == 0 && route->ifindex != one->link->index;
 }
@@ -142,8 +143,41 @@ bool nb_blame_way_back(struct nb_diagnosis *diagnosis, const struct nb_case *one
 	return true;
 }
 
+/* Every host has 127.0.0.1, until somebody flushes lo. */
+static void check_target(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	char text[INET_ADDRSTRLEN];
+	struct nb_error ignored;
+	struct nb_cause *cause;
+	struct nb_route route;
+
+	if (nb_is_blamed(diagnosis, one, "loopback") ||
+	    nb_route_lookup(diagnosis->nl, one->mapping->target.address, &route, &ignored) < 0 ||
+	    route.local)
+		return;
+	cause = nb_blame_host(diagnosis, "loopback");
+	if (!cause)
+		return;
+	cause->claim = NB_CLAIMS_TO_STOP;
+	snprintf(cause->what, sizeof(cause->what), "%s is no address of this host: lo has lost it",
+		 word_address(one->mapping->target.address, text));
+	snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s", text);
+	snprintf(cause->mend, sizeof(cause->mend), "ip address add 127.0.0.1/8 dev lo");
+}
+
 void nb_check_routing(struct nb_diagnosis *diagnosis)
 {
+	uint32_t known = 0;
+
+	for (size_t i = 0; i < diagnosis->case_count; i++) {
+		const struct nb_case *one = &diagnosis->cases[i];
+
+		/* most lead to the same address */
+		if (nb_case_counts(one) && one->mapping->target.address != known)
+			check_target(diagnosis, one);
+		if (nb_case_counts(one))
+			known = one->mapping->target.address;
+	}
 	for (size_t i = 0; i < diagnosis->case_count; i++)
 		if (nb_case_is_first(diagnosis, i))
 			check_bridge(diagnosis, &diagnosis->cases[i]);

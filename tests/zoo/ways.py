@@ -75,6 +75,12 @@ keep([
          "timeout", "routing",
          TUN + "ip route add 172.16.0.0/12 dev tun0 table 220; ip rule add pref 220 lookup 220",
          evidence="220", mapping=UDP, dial=dial_udp),
+    # --- the host itself
+    Sick("lo without an address", "`ip addr flush dev lo`; network scripts that flush every device", "timeout",
+         "loopback", "ip addr flush dev lo", evidence=r"127\.0\.0\.1 is no address of this host"),
+    Sick("lo without an address, and a default route", "the same on a host that is somewhere", "timeout",
+         "loopback", TUN + "ip route add default dev tun0; ip addr flush dev lo",
+         evidence=r"127\.0\.0\.1 is no address of this host"),
     # --- IPsec
     Sick("an IPsec policy that blocks", "strongSwan: a trap or drop policy over 172.16.0.0/12",
          "timeout", ("ipsec", "no-cause"),

@@ -187,6 +187,13 @@ keep([
          }"""))),
     Sick("NOTRACK for answers", "tuning guides: what is local needs no tracking", "timeout",
          "untracked", "iptables-nft -t raw -A OUTPUT -s 127.0.0.1 -j NOTRACK", evidence="OUTPUT"),
+    Sick("a zone of connection tracking for the bridge", "VRFs, OpenStack, per-tenant tables: -j CT --zone",
+         "timeout", "untracked", "iptables-nft -t raw -A PREROUTING -i br-app -j CT --zone 5",
+         evidence=r"zone.* raw PREROUTING"),
+    Sick("the same by nft", "ct zone set", "timeout", "untracked", nft("""table ip tenants {
+            chain prerouting { type filter hook prerouting priority raw; policy accept;
+                iifname "br-app" ct zone set 7 }
+         }"""), evidence="zone.*tenants"),
     # --- marks
     Sick("a mark that is cleared on the way", "policy routing that sets marks to 0", "timeout",
          "mark", nft("""table ip marks {

@@ -126,7 +126,7 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 			   const struct nb_resolution *resolution, const struct nb_port_spec *spec)
 {
 	const struct nb_inventory *inventory = &examination->view.inventory;
-	const struct nb_stored *near = NULL, *elsewhere = NULL;
+	const struct nb_stored *near = NULL, *elsewhere = NULL, *other_protocol = NULL;
 	char network[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE], port[16];
 	char words[NB_TARGET_SIZE + 16];
 	struct nb_cause *cause;
@@ -135,14 +135,21 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 		const struct nb_stored *stored = &inventory->items[i];
 		const struct nb_mapping *mapping = &stored->mapping;
 
-		if (mapping->protocol != spec->protocol)
+		if (mapping->protocol != spec->protocol) {
+			if (mapping->port == spec->port &&
+			    is_of_network(examination, resolution, stored))
+				other_protocol = stored;
 			continue;
+		}
 		if (is_of_network(examination, resolution, stored) &&
 		    mapping->target.port == spec->port)
 			near = stored;
 		else if (mapping->port == spec->port)
 			elsewhere = stored;
 	}
+	/* what is mapped here is nearer than another network */
+	if (other_protocol && !near)
+		elsewhere = NULL;
 	cause = nb_cause_add(&examination->diagnosis.causes,
 			     !near && elsewhere ? "wrong-network" : "not-mapped");
 	if (!cause)
@@ -157,6 +164,10 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 			 "%s is not mapped on %s, but %u is, which leads to port %u of the host: "
 			 "dial %u",
 			 port, network, near->mapping.port, spec->port, near->mapping.port);
+	else if (other_protocol)
+		snprintf(cause->what, sizeof(cause->what), "%s is not mapped on %s, but %u/%s is",
+			 port, network, spec->port,
+			 nb_protocol_name(other_protocol->mapping.protocol));
 	else if (elsewhere)
 		snprintf(cause->what, sizeof(cause->what), "%s is mapped on %s%s%s, not on %s",
 			 port, nb_network_format(&elsewhere->mapping.network, other),

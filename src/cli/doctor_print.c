@@ -112,7 +112,10 @@ static void print_cause(const struct nb_screen *screen, const struct nb_cause *c
 	nb_screen_wrap(screen, NB_PAINT_NONE, NULL, nb_text_columns(head), cause->what);
 	print_part(screen, "seen", NB_PAINT_NONE, cause->evidence);
 	print_part(screen, "why", NB_PAINT_FAINT, cause->why);
-	print_part(screen, cause->fixed ? "done" : "mend", NB_PAINT_HEAD, cause->mend);
+	if (cause->mend[0]) {
+		fprintf(screen->out, "    %-*s", INDENT - 4, cause->fixed ? "done" : "mend");
+		nb_screen_advise(screen, NB_PAINT_HEAD, INDENT, cause->mend);
+	}
 	fputc('\n', screen->out);
 }
 

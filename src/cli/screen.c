@@ -240,14 +240,15 @@ void nb_screen_cell(const struct nb_screen *screen, enum nb_paint paint, bool ri
 		fprintf(screen->out, "%*s", blanks, "");
 }
 
-void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const char *margin,
-		    size_t indent, const char *text)
+/* @whole, if not NULL, is the part of @text that stays on one line: from there to its end. */
+static void wrap(const struct nb_screen *screen, enum nb_paint paint, const char *margin,
+		 size_t indent, const char *text, const char *whole)
 {
 	size_t column = indent;
 
 	begin_paint(screen, paint);
 	while (*text) {
-		size_t length = strcspn(text, " "), columns;
+		size_t length = text == whole ? strlen(text) : strcspn(text, " "), columns;
 		char word[LONGEST_TEXT], shown[LONGEST_TEXT];
 
 		snprintf(word, sizeof(word), "%.*s", (int)length, text);
@@ -273,6 +274,18 @@ void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const c
 	}
 	end_paint(screen, paint);
 	fputc('\n', screen->out);
+}
+
+void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const char *margin,
+		    size_t indent, const char *text)
+{
+	wrap(screen, paint, margin, indent, text, NULL);
+}
+
+void nb_screen_advise(const struct nb_screen *screen, enum nb_paint paint, size_t indent,
+		      const char *text)
+{
+	wrap(screen, paint, NULL, indent, text, nb_text_command(text));
 }
 
 /* --- Tables --- */

@@ -77,6 +77,19 @@ void nb_screen_cell(const struct nb_screen *screen, enum nb_paint paint, bool ri
 void nb_screen_wrap(const struct nb_screen *screen, enum nb_paint paint, const char *margin,
 		    size_t indent, const char *text);
 
+/*
+ * The command in @text that somebody is to type: it stands there alone, or behind a colon, and goes to the
+ * end. NULL: there is none. Programs are known by their names.
+ */
+const char *nb_text_command(const char *text);
+
+/*
+ * The same of a text that may hold such a command: that is never broken, so that it can be copied. It
+ * begins a line if there is no room for it, and goes beyond the end if a line does not have it.
+ */
+void nb_screen_advise(const struct nb_screen *screen, enum nb_paint paint, size_t indent,
+		      const char *text);
+
 #define NB_TABLE_COLUMNS 10
 #define NB_CELL_SIZE	 192
 

@@ -399,7 +399,7 @@ static void print_item(const struct nb_screen *screen, enum nb_glyph glyph, enum
 	fputs("  ", screen->out);
 	nb_screen_paint(screen, paint, nb_glyph(screen, glyph));
 	fputc(' ', screen->out);
-	nb_screen_wrap(screen, NB_PAINT_NONE, NULL, 4, text);
+	nb_screen_advise(screen, NB_PAINT_NONE, 4, text);
 }
 
 static void print_troubles(const struct nb_screen *screen, const struct nb_run *run,
@@ -412,7 +412,7 @@ static void print_troubles(const struct nb_screen *screen, const struct nb_run *
 		return;
 	print_heading(screen, "Warnings");
 	for (size_t i = 0; i < picture->drift.count && shown < MOST_WARNINGS; i++, shown++) {
-		snprintf(text, sizeof(text), "%s (mend: %s)", picture->drift.items[i].what,
+		snprintf(text, sizeof(text), "%s: %s", picture->drift.items[i].what,
 			 picture->drift.items[i].mend);
 		print_item(screen, NB_GLYPH_BAD, NB_PAINT_BAD, text);
 	}

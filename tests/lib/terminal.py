@@ -11,6 +11,7 @@ import termios
 
 from nblab import difference, expect
 
+COMMAND = re.compile(r" +(iptables-nft|nft|nat-bridge|ip) ")
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli", "golden")
 
 
@@ -51,8 +52,9 @@ def plain(text):
 
 
 def wide(text):
-    """Columns of the widest line; nothing that tests show is of another width than 1."""
-    return max(map(len, plain(text).splitlines()))
+    """Columns of the widest line that is no command, which is never broken; nothing that tests show
+    is of another width than 1."""
+    return max(len(line) for line in plain(text).splitlines() if not COMMAND.match(line))
 
 
 def golden(name, text):

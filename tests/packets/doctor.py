@@ -107,6 +107,19 @@ def _():
     traced(["ip", "mangle", "KXU"], "ip mangle KXU", "drop")
 
 
+@case("a command stays on one line, however narrow the screen is")
+def _():
+    mapped()
+    sh("iptables-nft -t mangle -A PREROUTING -s 172.16.0.0/12 -j DROP")
+    command = ask("br-app", PORT)["findings"][0]["mend"]
+    expect(len(command) > 70, f"control: it has no room: {command}")
+    shown = lab.nb("doctor", "br-app", PORT, env={"COLUMNS": "80"}).out.splitlines()
+    expect(any(line.endswith("mend  " + command) for line in shown), f"{command} is in no line of {shown}")
+    expect(max(len(line) for line in shown if command not in line) <= 80, f"the others are broken: {shown}")
+    shown = lab.good("status", env={"COLUMNS": "80"}).out.splitlines()
+    expect(any(line.strip() == command for line in shown), f"{command} is no line of {shown}")
+
+
 @case("native nft: input, whose opener is gone; the mend is ours")
 def _():
     mapped()

@@ -158,6 +158,62 @@ START_TEST(wrapping)
 }
 END_TEST
 
+START_TEST(commands)
+{
+	static const struct {
+		const char *text;
+		const char *command; /* how it begins; NULL: there is none */
+	} cases[] = {
+		{ "", NULL },
+		{ "nft insert rule ip a b accept", "nft" },
+		{ "packets are dropped by x: iptables-nft -w -t raw", "iptables-nft" },
+		{ "a: b: ip route del 10.0.0.0/8", "ip route" },
+		{ "say it again: sudo nat-bridge status", "sudo" },
+		{ "correct x.json:3, then: nat-bridge apply", "nat-bridge" },
+		/* words that only look like it */
+		{ "bridge br-app: is down", NULL },
+		{ "a: ip_forward is 0", NULL },
+		{ "see nft list ruleset", NULL },
+		{ "a:nft list ruleset", NULL },
+	};
+
+	for (size_t i = 0; i < COUNT(cases); i++) {
+		const char *command = nb_text_command(cases[i].text);
+
+		if (!cases[i].command)
+			ck_assert_msg(!command, "%zu: %s", i, command);
+		else
+			ck_assert_msg(command && strncmp(command, cases[i].command,
+							 strlen(cases[i].command)) == 0,
+				      "%zu: %s", i, command ? command : "none");
+	}
+}
+END_TEST
+
+static void print_advice(const struct nb_screen *screen)
+{
+	nb_screen_advise(screen, NB_PAINT_NONE, 2, "x is not so: nft list");
+	nb_screen_advise(screen, NB_PAINT_NONE, 2, "drops them all: nft insert rule ip a b");
+	nb_screen_advise(screen, NB_PAINT_NONE, 2, "nft insert rule ip a b accept");
+	nb_screen_advise(screen, NB_PAINT_NONE, 2, "let it take the others, too");
+}
+
+/* A line's end in a command would be pasted as the command's end. */
+START_TEST(advising)
+{
+	struct nb_screen narrow = utf8;
+	char *text;
+
+	narrow.width = 24;
+	text = written(narrow, print_advice);
+	ck_assert_str_eq(text, "x is not so: nft list\n"
+			       "drops them all:\n  nft insert rule ip a b\n"
+			       "nft insert rule ip a b accept\n"
+			       "let it take the\n  others, too\n");
+	free(text);
+}
+END_TEST
+
 static void print_table_with(const struct nb_screen *screen, bool with_tail)
 {
 	struct nb_table table = {
@@ -280,6 +336,8 @@ int main(void)
 	unit_add(suite, "small buffers", small_buffers);
 	unit_add(suite, "padding", padding);
 	unit_add(suite, "wrapping", wrapping);
+	unit_add(suite, "commands", commands);
+	unit_add(suite, "advising", advising);
 	unit_add(suite, "tables", tables);
 	unit_add(suite, "tails", tails);
 	unit_add(suite, "no terminal", no_terminal);

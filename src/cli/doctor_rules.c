@@ -453,22 +453,43 @@ static void look_from(struct nb_diagnosis *diagnosis, size_t first,
 	}
 }
 
+/* The container that was asked about; NULL: none was, or it is not on that network. */
+static const char *find_asked(const struct nb_examination *examination,
+			      const struct nb_engine_endpoints *endpoints)
+{
+	const struct nb_network *asked = &examination->network;
+
+	for (size_t i = 0; i < endpoints->count; i++)
+		if (examination->about_network && asked->engine == NB_ENGINE_CONTAINER &&
+		    strcmp(endpoints->items[i].container, asked->name) == 0)
+			return asked->name;
+	return NULL;
+}
+
 /* The containers of the network of case @first. Each costs a question to the engine. */
-static int take_containers(struct nb_run *run, struct nb_diagnosis *diagnosis, size_t first,
+static int take_containers(struct nb_run *run, struct nb_examination *examination, size_t first,
 			   const struct nb_network *network)
 {
+	struct nb_diagnosis *diagnosis = &examination->diagnosis;
 	const char *bridge = diagnosis->cases[first].bridge;
 	int64_t deadline = nb_monotonic_ms() + CONTAINERS_MS;
 	struct nb_engine_endpoints endpoints;
 	int r = nb_ask_endpoints(run, network->engine, network->name, &endpoints);
+	const char *asked = find_asked(examination, &endpoints);
 
 	for (size_t i = 0; r == 0 && i < endpoints.count; i++) {
 		const char *name = endpoints.items[i].container;
 		struct nb_engine_container container;
 		pid_t pid;
 
-		if (diagnosis->inhabitant_count == MOST_CONTAINERS && diagnosis->cases[first].pid)
+		if (asked && strcmp(name, asked) != 0)
+			continue;
+		if (diagnosis->inhabitant_count == MOST_CONTAINERS && diagnosis->cases[first].pid) {
+			nb_warn(&run->warnings,
+				"%zu containers of %s were not looked at: there are more than %d",
+				endpoints.count - i, network->name, MOST_CONTAINERS);
 			break;
+		}
 		if (nb_monotonic_ms() > deadline) {
 			nb_warn(&run->warnings,
 				"%zu containers of %s were not looked at: %s answers too slowly",
@@ -503,7 +524,7 @@ int nb_doctor_find_containers(struct nb_run *run, struct nb_examination *examina
 			continue;
 		if (nb_ask_bridge(run, one->bridge, one->mapping->network.engine != NB_ENGINE_IFACE,
 				  &network))
-			r = take_containers(run, diagnosis, i, &network);
+			r = take_containers(run, examination, i, &network);
 	}
 	return r;
 }

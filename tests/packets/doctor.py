@@ -590,6 +590,19 @@ def _():
         sh("bridge link set dev vapp state 3")
 
 
+@case("a container that is named is the one that dials, and no other")
+def _():
+    with Containers(db="172.30.0.3") as there:
+        wait_for(lambda: there.agents["db"].call("tcp", GATEWAY, PORT, 1) == REACHED)
+        expect_eq(seen_from(ask("container:db", PORT, rc=0)), [("container db", "connected")], "it is reached")
+        site("ip saddr 172.30.0.3 tcp dport 11434 drop", hook="prerouting", priority=-200)
+        for word in ("db", "container:db"):
+            found = ask(word, PORT)
+            first(found, "firewall", "a probe from container db")
+            expect_eq(seen_from(found), [("container db", "timed out")], word)
+        expect_eq(seen_from(ask("web", PORT, rc=0)), [("container web", "connected")], "not another's trouble")
+
+
 @case("many containers that reach nothing take seconds, and it is said who was left out", full=True)
 def _():
     with Containers(**{f"c{n}": f"172.30.0.{n}" for n in range(20, 32)}):

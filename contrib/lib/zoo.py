@@ -17,6 +17,7 @@ SYMPTOMS = (
     ("no route", "No route to host"),
     ("closed", "Connected, then closed or silent"),
     ("exposed", "It works, and more than that is open"),
+    ("silent", "It is connected, and nobody answers"),
     ("reached", "It works, with something to know"),
 )
 HEAD = ("| what is wrong with the host | stands for | `doctor` says | and mends it with |\n"

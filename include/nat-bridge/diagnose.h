@@ -9,6 +9,7 @@
 #define NAT_BRIDGE_DIAGNOSE_H
 
 #include "nat-bridge/firewall.h"
+#include "nat-bridge/listen.h"
 #include "nat-bridge/plan.h"
 #include "nat-bridge/probe.h"
 #include "nat-bridge/ruleset.h"
@@ -94,12 +95,14 @@ struct nb_case {
 	unsigned int prefix_length; /* of the bridge's network */
 	char program[16];	    /* that listens on the target; "": not known */
 	pid_t program_pid;	    /* 0: nobody listens, or it is not known who */
+	bool takes_nothing;	    /* it is known of who listens that it takes no connection */
 	bool tried;
 	char from[NB_NETWORK_NAME_SIZE + 16]; /* "container web", "a place of our own" */
 	enum nb_probe_result result;
 	char said[NB_SAID_SIZE]; /* what the service said by itself, as it came */
 	size_t said_length;
-	bool closed; /* it hung up by itself */
+	bool closed;	     /* it hung up by itself */
+	enum nb_taken taken; /* of a connection that stood until the probe's patience was over */
 	bool traced;
 	struct nb_trace_flow flow;
 	uint64_t blocked; /* what IPsec blocked on the host meanwhile */
@@ -142,6 +145,8 @@ int nb_diagnose(struct nb_diagnosis *diagnosis);
 
 /* "connected", "refused", "timed out", "unreachable", "sent", "answered", "failed" */
 const char *nb_probe_word(enum nb_probe_result result);
+/* The same of a case, with what its connection lacks. */
+const char *nb_case_word(const struct nb_case *one);
 /* Its packets; the bridge is there. */
 struct nb_flow_path nb_case_path(const struct nb_case *one);
 /* Does the case work, as far as a probe can tell? */

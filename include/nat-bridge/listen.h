@@ -42,6 +42,28 @@ struct nb_listener_list nb_listeners_on(const struct nb_listener_list *list, uin
  * to a device refuses them.
  */
 bool nb_listener_serves(const struct nb_listener *listener, uint32_t address);
+
+/* How far a TCP connection came at its listener's side. */
+enum nb_taken {
+	NB_TAKEN_UNKNOWN, /* no such socket was seen */
+	NB_TAKEN_HALF, /* the third packet of its handshake is not there; or waits, as the service asked
+			     for (TCP_DEFER_ACCEPT), for a first byte */
+	NB_TAKEN_WAITS, /* in the listener's queue */
+	NB_TAKEN_YES,	/* a process has it */
+};
+
+/* A connection, by the listener's address and port and by the other side's port; host byte order. */
+struct nb_connection {
+	uint32_t address;
+	uint16_t port;
+	uint16_t remote_port;
+	enum nb_taken taken; /* of several with these ports the furthest */
+};
+
+/* Fill how far each of @count came, from one dump. 0, or -errno with @err filled. */
+int nb_connections_look(struct nb_netlink *nl, struct nb_connection *connections, size_t count,
+			struct nb_error *err);
+
 void nb_listener_list_clear(struct nb_listener_list *list);
 
 #endif

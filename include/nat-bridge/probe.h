@@ -97,6 +97,15 @@ struct nb_probe {
 int nb_probe_run(struct nb_probe_place *place, struct nb_probe *probes, size_t count,
 		 int timeout_ms, struct nb_error *err);
 
+/*
+ * The same; before TCP connections are reset whose patience is over @look is told of them, all at once.
+ * The caller waits meanwhile, but @look runs in a thread that is in the place's network namespace:
+ * whatever it opens is of that one.
+ */
+typedef void nb_probe_look_fn(struct nb_probe *const *standing, size_t count, void *data);
+int nb_probe_run_watched(struct nb_probe_place *place, struct nb_probe *probes, size_t count,
+			 int timeout_ms, nb_probe_look_fn *look, void *data, struct nb_error *err);
+
 /* A frame to the host's MAC address that no IP stack would send: a TCP SYN, an empty datagram. */
 struct nb_raw_probe {
 	uint8_t protocol;

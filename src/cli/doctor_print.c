@@ -146,8 +146,7 @@ static void print_tried(const struct nb_screen *screen, const struct nb_diagnosi
 		fprintf(screen->out, " %s, from %s to %s/%s: %s\n",
 			nb_network_format(&one->mapping->network, network), one->from,
 			word_dialled(one, to, sizeof(to)), nb_protocol_name(one->mapping->protocol),
-			good && one->result == NB_PROBE_SENT ? "delivered"
-							     : nb_probe_word(one->result));
+			good && one->result == NB_PROBE_SENT ? "delivered" : nb_case_word(one));
 	}
 	if (tried > MOST_TRIED)
 		fprintf(screen->out, "%zu mappings were tried, %zu of them are reached\n", tried,
@@ -159,7 +158,8 @@ static void print_tried(const struct nb_screen *screen, const struct nb_diagnosi
 static bool has_connected(const struct nb_diagnosis *diagnosis)
 {
 	for (size_t i = 0; i < diagnosis->case_count; i++)
-		if (diagnosis->cases[i].tried && diagnosis->cases[i].result == NB_PROBE_CONNECTED)
+		if (diagnosis->cases[i].tried && diagnosis->cases[i].result == NB_PROBE_CONNECTED &&
+		    diagnosis->cases[i].taken != NB_TAKEN_WAITS)
 			return true;
 	return false;
 }

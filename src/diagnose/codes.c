@@ -59,6 +59,8 @@ const struct nb_code nb_codes[] = {
 	{ "route-localnet-all", 240,
 	  "every device lets packets to 127.0.0.0/8 in, also those "
 	  "without a guard" },
+	{ "route-localnet-device", 242,
+	  "neighbours on it reach every service of 127.0.0.1, by frames that are addressed to it" },
 	{ "published", 250, "our translation comes before the engine's" },
 	{ "service-open", 260, "the mapping is not the only way to it" },
 	{ "no-cause", 900, "something that is not looked at here keeps the packets" },

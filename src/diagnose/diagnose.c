@@ -63,7 +63,21 @@ bool nb_case_works(const struct nb_case *one)
 	if (one->result == NB_PROBE_SENT)
 		return one->traced && one->flow.stage >= NB_STAGE_DELIVERED &&
 		       !one->flow.drop.family;
+	if (one->result == NB_PROBE_CONNECTED && one->taken == NB_TAKEN_WAITS)
+		return !one->takes_nothing;
+	/* what the container sends from then on is dropped */
+	if (one->result == NB_PROBE_CONNECTED && one->taken == NB_TAKEN_HALF)
+		return !one->traced || !one->flow.drop.family;
 	return one->result == NB_PROBE_CONNECTED || one->result == NB_PROBE_ANSWERED;
+}
+
+const char *nb_case_word(const struct nb_case *one)
+{
+	if (one->result == NB_PROBE_CONNECTED && one->taken == NB_TAKEN_WAITS)
+		return "connected, and not taken by the service";
+	if (one->result == NB_PROBE_CONNECTED && !nb_case_works(one))
+		return "connected, but the host never learned of it";
+	return nb_probe_word(one->result);
 }
 
 const char *nb_probe_word(enum nb_probe_result result)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Settings of the whole host. */
 #include <stdio.h>
+#include <string.h>
 
 #include "diagnose.h"
 
 #define ALL_ROUTE_LOCALNET "/proc/sys/net/ipv4/conf/all/route_localnet"
 #define IP_FORWARD	   "/proc/sys/net/ipv4/ip_forward"
 #define CONNTRACK_COUNT	   "/proc/sys/net/netfilter/nf_conntrack_count"
+#define MOST_OPEN	   10 /* devices that are named */
 #define CONNTRACK_MAX	   "/proc/sys/net/netfilter/nf_conntrack_max"
 
 static void check_all_route_localnet(struct nb_diagnosis *diagnosis)
@@ -25,6 +27,61 @@ static void check_all_route_localnet(struct nb_diagnosis *diagnosis)
 		 (unsigned long long)value);
 	snprintf(cause->evidence, sizeof(cause->evidence), "%s", ALL_ROUTE_LOCALNET);
 	snprintf(cause->mend, sizeof(cause->mend), "sysctl -w net.ipv4.conf.all.route_localnet=0");
+}
+
+/* "net.ipv4.conf.br0.route_localnet"; a name with a dot needs the other way to write it. */
+static void append_setting(struct nb_cause *cause, const char *device)
+{
+	bool dot = strchr(device, '.');
+	char text[96];
+
+	snprintf(text, sizeof(text),
+		 dot ? " net/ipv4/conf/%s/route_localnet=0" : " net.ipv4.conf.%s.route_localnet=0",
+		 device);
+	nb_append_text(cause->mend, sizeof(cause->mend), text);
+}
+
+/* Packets to 127.0.0.0/8 come in there, and nothing of ours looks at them. */
+static bool is_open(const struct nb_diagnosis *diagnosis, const struct nb_link *link)
+{
+	if (!link->up || link->loopback || link->master || !link->route_localnet ||
+	    nb_link_is_tagged(link) || nb_bridge_find(&diagnosis->state->bridges, link->name))
+		return false;
+	for (size_t i = 0; i < diagnosis->case_count; i++)
+		if (strcmp(diagnosis->cases[i].bridge, link->name) == 0)
+			return false;
+	return true;
+}
+
+/* Docker without its proxy sets it on every bridge from which a container publishes a port. */
+static void check_route_localnet(struct nb_diagnosis *diagnosis)
+{
+	struct nb_cause *cause = NULL;
+	size_t count = 0;
+
+	for (size_t i = 0; diagnosis->state && i < diagnosis->links->count; i++) {
+		const struct nb_link *link = &diagnosis->links->items[i];
+
+		if (!is_open(diagnosis, link) || ++count > MOST_OPEN)
+			continue;
+		if (!cause)
+			cause = nb_blame_host(diagnosis, "route-localnet-device");
+		if (!cause)
+			return;
+		if (count == 1)
+			nb_append_text(cause->mend, sizeof(cause->mend), "sysctl -w");
+		nb_append_text(cause->evidence, sizeof(cause->evidence),
+			       count == 1 ? "route_localnet is 1 on " : ", ");
+		nb_append_text(cause->evidence, sizeof(cause->evidence), link->name);
+		append_setting(cause, link->name);
+	}
+	if (!cause)
+		return;
+	cause->severity = NB_WARNING;
+	snprintf(cause->what, sizeof(cause->what),
+		 "%zu device%s without a mapping, and so without a guard, let%s packets to "
+		 "127.0.0.0/8 in",
+		 count, count == 1 ? "" : "s", count == 1 ? "s" : "");
 }
 
 static void check_conntrack(struct nb_diagnosis *diagnosis)
@@ -60,5 +117,6 @@ void nb_check_host(struct nb_diagnosis *diagnosis)
 {
 	check_forwarding(diagnosis);
 	check_all_route_localnet(diagnosis);
+	check_route_localnet(diagnosis);
 	check_conntrack(diagnosis);
 }

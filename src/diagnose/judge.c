@@ -18,7 +18,7 @@ static const char *word_try(const struct nb_case *one, char *buffer, size_t size
 
 	snprintf(buffer, size, "a probe from %s to %s:%u/%s: %s", one->from,
 		 inet_ntop(AF_INET, &in, address, sizeof(address)), one->mapping->port,
-		 nb_protocol_name(one->mapping->protocol), nb_probe_word(one->result));
+		 nb_protocol_name(one->mapping->protocol), nb_case_word(one));
 	return buffer;
 }
 
@@ -265,7 +265,9 @@ static void judge(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	}
 	blame_ipsec(diagnosis, one);
 	/* what is not in the kernel cannot work, whatever else there is */
-	if (is_not_applied(diagnosis, one)) {
+	if (one->taken == NB_TAKEN_WAITS) {
+		nb_judge_prove(diagnosis, one, "service-hangs");
+	} else if (is_not_applied(diagnosis, one)) {
 		nb_judge_prove(diagnosis, one, "not-applied");
 		/* which is what keeps it out of there */
 		nb_judge_prove(diagnosis, one, "invalid-file");
@@ -292,6 +294,27 @@ static bool is_one_of_many(const struct nb_diagnosis *diagnosis, const struct nb
 	return false;
 }
 
+/* It is reached, and does not take what it has in its queue: it may be busy, or hang. */
+static void warn_waits(struct nb_diagnosis *diagnosis, const struct nb_case *one)
+{
+	struct nb_cause *cause;
+	char target[NB_TARGET_SIZE];
+
+	if (nb_judge_prove(diagnosis, one, "service-hangs"))
+		return;
+	cause = nb_blame_case(diagnosis, one, "service-hangs");
+	if (!cause)
+		return;
+	cause->severity = NB_WARNING;
+	snprintf(cause->what, sizeof(cause->what),
+		 "the service on %s%s%s%s takes no connection from its queue within a second",
+		 nb_target_format(&one->mapping->target, target), one->program[0] ? " (" : "",
+		 one->program, one->program[0] ? ")" : "");
+	nb_judge_add_evidence(cause, one);
+	snprintf(cause->mend, sizeof(cause->mend),
+		 "look what the service waits for: it is busy, or hangs");
+}
+
 void nb_judge_cases(struct nb_diagnosis *diagnosis)
 {
 	size_t left = 0;
@@ -299,6 +322,8 @@ void nb_judge_cases(struct nb_diagnosis *diagnosis)
 	for (size_t i = 0; i < diagnosis->case_count; i++) {
 		struct nb_case *one = &diagnosis->cases[i];
 
+		if (one->tried && nb_case_works(one) && one->taken == NB_TAKEN_WAITS)
+			warn_waits(diagnosis, one);
 		if (!one->tried || nb_case_works(one))
 			continue;
 		judge(diagnosis, one);

@@ -167,6 +167,90 @@ static void blame_hung(struct nb_diagnosis *diagnosis, const struct nb_case *one
 		 "restart the service, or look what it waits for");
 }
 
+/* Stopped by a signal, by ^Z, or by a debugger. */
+static bool is_stopped(pid_t pid, char *ret_state)
+{
+	char path[48], text[256];
+	const char *state;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	if (!nb_read_word(path, text, sizeof(text)))
+		return false;
+	/* the name before it may hold whatever */
+	state = strrchr(text, ')');
+	*ret_state = state && state[1] == ' ' ? state[2] : '?';
+	return *ret_state == 'T' || *ret_state == 't';
+}
+
+static void blame_stopped(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			  const struct nb_holder *holder, char state)
+{
+	struct nb_cause *cause = nb_blame_case(diagnosis, one, "service-hangs");
+
+	if (!cause)
+		return;
+	cause->claim = NB_CLAIMS_TO_STOP;
+	snprintf(cause->what, sizeof(cause->what),
+		 "the service on port %u (%s, pid %d) is stopped: the kernel takes connections for "
+		 "it, and it takes none from the kernel",
+		 one->mapping->target.port, holder->name, (int)holder->pid);
+	snprintf(cause->evidence, sizeof(cause->evidence), "/proc/%d/stat: %c", (int)holder->pid,
+		 state);
+	if (state == 'T')
+		snprintf(cause->mend, sizeof(cause->mend), "kill -CONT %d", (int)holder->pid);
+	else
+		snprintf(cause->mend, sizeof(cause->mend),
+			 "let the debugger or tracer of pid %d go on", (int)holder->pid);
+}
+
+/*
+ * An engine that publishes without a proxy keeps the port for itself, and on the host its own translation
+ * leads to the container before any socket is asked. Who has such a name may serve, too.
+ */
+static bool is_placeholder(const struct nb_holder *holder)
+{
+	return strcmp(holder->name, "dockerd") == 0 || strcmp(holder->name, "conmon") == 0;
+}
+
+static void blame_placeholder(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			      const struct nb_holder *holder)
+{
+	struct nb_cause *cause = nb_blame_case(diagnosis, one, "service-hangs");
+
+	if (!cause)
+		return;
+	cause->claim = NB_CLAIMS_MAYBE;
+	snprintf(cause->what, sizeof(cause->what),
+		 "%s (pid %d) only keeps port %u, for a container that publishes it: it takes no "
+		 "connection",
+		 holder->name, (int)holder->pid, one->mapping->target.port);
+	snprintf(cause->evidence, sizeof(cause->evidence),
+		 "on this host the engine leads to the container before a socket is asked");
+	snprintf(cause->mend, sizeof(cause->mend),
+		 "no mapping: let the containers dial the one that publishes %u, by its name, on a "
+		 "network that they share",
+		 one->mapping->target.port);
+}
+
+/* What is known of who listens that keeps him from taking connections. */
+static void check_holder(struct nb_diagnosis *diagnosis, struct nb_case *one,
+			 const struct listeners *listeners, const struct nb_listener *listener)
+{
+	const struct nb_holder *holder = nb_holder_find(listeners->holders, listeners->holder_count,
+							listener->inode);
+	char state;
+
+	if (!holder || !holder->pid || one->mapping->protocol != IPPROTO_TCP || one->takes_nothing)
+		return;
+	if (is_stopped(holder->pid, &state)) {
+		one->takes_nothing = true;
+		blame_stopped(diagnosis, one, holder, state);
+	} else if (is_placeholder(holder)) {
+		one->takes_nothing = true;
+		blame_placeholder(diagnosis, one, holder);
+	}
+}
+
 static void note_program(struct nb_case *one, const struct listeners *listeners,
 			 const struct nb_listener *listener)
 {
@@ -193,6 +277,7 @@ static void check_case(struct nb_diagnosis *diagnosis, struct nb_case *one,
 		if (nb_listener_serves(listener, address)) {
 			served = true;
 			note_program(one, listeners, listener);
+			check_holder(diagnosis, one, listeners, listener);
 			hung = listener->room && listener->waiting > listener->room ? listener
 										    : hung;
 			open = listener->any ? listener : open;

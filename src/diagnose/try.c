@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "diagnose.h"
 #include "nat-bridge/owner.h"
@@ -17,6 +18,8 @@
 
 #define WAIT_MS	     1000
 #define PATIENCE_MS  300 /* for what a service says by itself: it may look the caller's name up */
+#define TAKE_MS	     700 /* beyond it, for a service to take what it has in its queue */
+#define TAKE_STEP_MS 50
 #define TRACED_MS    900 /* the first packet is enough; one is sent again after a second */
 #define AT_ONCE	     50
 #define FEW_AT_ONCE  8
@@ -39,6 +42,7 @@ struct round {
 	struct nb_case **cases;
 	struct nb_probe *probes;
 	struct nb_trace_flow *flows;
+	enum nb_taken *taken;
 	size_t count;
 };
 
@@ -51,6 +55,7 @@ static bool is_to_be_tried(const struct nb_case *one, const struct nb_case *firs
 static void fill(struct round *round, bool (*wanted)(const struct nb_case *one), size_t most)
 {
 	round->count = 0;
+	memset(round->taken, 0, round->all_count * sizeof(*round->taken));
 	for (size_t i = 0; i < round->all_count && round->count < most; i++) {
 		struct nb_case *one = &round->all[i];
 
@@ -85,6 +90,7 @@ static void take_results(struct round *round, bool traced)
 		one->traced = traced;
 		one->result = round->probes[i].result;
 		one->closed = round->probes[i].closed;
+		one->taken = round->taken[i];
 		one->said_length = round->probes[i].said_length;
 		strcpy(one->from, round->from);
 		if (traced)
@@ -118,7 +124,66 @@ static bool find_place(struct round *round)
 
 static bool needs_trace(const struct nb_case *one)
 {
-	return one->tried && !nb_case_works(one) && one->result != NB_PROBE_FAILED;
+	if (!one->tried || one->result == NB_PROBE_FAILED || one->taken == NB_TAKEN_WAITS)
+		return false;
+	return !nb_case_works(one) || one->taken == NB_TAKEN_HALF;
+}
+
+/* Some have not come to a process, nor are they known to wait for nobody. */
+static bool may_be_taken_yet(const struct round *round, const struct nb_connection *connections,
+			     const size_t *of, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (connections[i].taken == NB_TAKEN_WAITS && !round->cases[of[i]]->takes_nothing)
+			return true;
+	return false;
+}
+
+/* Who connected may be in a queue from which nobody takes him. A busy service has some time. */
+static void look_at_standing(struct nb_probe *const *standing, size_t count, void *data)
+{
+	struct round *round = data;
+	struct nb_netlink *nl = round->diagnosis->nl;
+	struct nb_connection *connections;
+	struct nb_error ignored;
+	size_t *of;
+	int r = 0;
+
+	/* opened here it would be the container's; the listeners were read by it, if it can be had */
+	if (!nb_netlink_port(nl, NETLINK_SOCK_DIAG))
+		return;
+	connections = calloc(count, sizeof(*connections));
+	of = calloc(count, sizeof(*of));
+	for (size_t i = 0; connections && of && i < count; i++) {
+		const struct nb_target *target;
+
+		of[i] = (size_t)(standing[i] - round->probes);
+		target = &round->cases[of[i]]->mapping->target;
+		connections[i] = (struct nb_connection){
+			.address = target->address,
+			.port = target->port,
+			.remote_port = standing[i]->source_port,
+		};
+	}
+	for (int waited = 0; connections && of && r == 0; waited += TAKE_STEP_MS) {
+		const struct timespec step = { .tv_nsec = TAKE_STEP_MS * 1000000L };
+
+		r = nb_connections_look(nl, connections, count, &ignored);
+		if (r < 0 || waited >= TAKE_MS || !may_be_taken_yet(round, connections, of, count))
+			break;
+		nanosleep(&step, NULL);
+	}
+	for (size_t i = 0; connections && of && r == 0 && i < count; i++)
+		round->taken[of[i]] = connections[i].taken;
+	free(connections);
+	free(of);
+}
+
+static int run_some(struct round *round, size_t first, size_t count, int timeout_ms,
+		    struct nb_error *err)
+{
+	return nb_probe_run_watched(round->place, &round->probes[first], count, timeout_ms,
+				    look_at_standing, round, err);
 }
 
 /* Ports that the trace can be told before anything is sent. */
@@ -175,7 +240,7 @@ static void trace(struct round *round)
 		return;
 	}
 	blocked = count_blocked();
-	if (nb_probe_run(round->place, round->probes, round->count, TRACED_MS, &error) < 0) {
+	if (run_some(round, 0, round->count, TRACED_MS, &error) < 0) {
 		nb_warn(diagnosis->warnings, "nothing was traced: %s", error.message);
 		(void)nb_trace_end(trace);
 		return;
@@ -200,7 +265,7 @@ static int run_all(struct round *round, size_t at_once, struct nb_error *err)
 	while (r == 0 && done < round->count) {
 		size_t count = round->count - done < many ? round->count - done : many, lost = 0;
 
-		r = nb_probe_run(round->place, &round->probes[done], count, WAIT_MS, err);
+		r = run_some(round, done, count, WAIT_MS, err);
 		for (size_t i = done; i < done + count; i++)
 			lost += round->probes[i].result == NB_PROBE_TIMED_OUT;
 		many = lost == count ? round->count : at_once;
@@ -236,8 +301,9 @@ static bool round_begin(struct round *round, struct nb_diagnosis *diagnosis, str
 		.cases = calloc(count, sizeof(struct nb_case *)),
 		.probes = calloc(count, sizeof(*round->probes)),
 		.flows = calloc(count, sizeof(*round->flows)),
+		.taken = calloc(count, sizeof(*round->taken)),
 	};
-	diagnosis->no_memory |= !round->cases || !round->probes || !round->flows;
+	diagnosis->no_memory |= !round->cases || !round->probes || !round->flows || !round->taken;
 	return !diagnosis->no_memory;
 }
 
@@ -247,6 +313,7 @@ static void round_end(struct round *round)
 	free(round->cases);
 	free(round->probes);
 	free(round->flows);
+	free(round->taken);
 }
 
 static void try_bridge(struct nb_diagnosis *diagnosis, struct nb_case *first)

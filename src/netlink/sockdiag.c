@@ -75,6 +75,7 @@ static int collect(const struct nlmsghdr *message, void *data)
 		return 0;
 	found.family = diag->idiag_family;
 	found.state = diag->idiag_state;
+	found.inode = diag->idiag_inode;
 	found.id = diag->id;
 	found.local_port = ntohs(diag->id.idiag_sport);
 	found.remote_port = ntohs(diag->id.idiag_dport);

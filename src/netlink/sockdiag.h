@@ -27,6 +27,7 @@ struct nb_socket {
 	uint8_t family;
 	uint8_t protocol;
 	uint8_t state;
+	uint32_t inode;		    /* 0: no process has taken it from its listener */
 	struct inet_diag_sockid id; /* the kernel's own words, cookie included */
 };
 

@@ -30,6 +30,8 @@ struct run {
 	struct nb_probe *probes;
 	size_t count, next;
 	int timeout_ms;
+	nb_probe_look_fn *look;
+	void *data;
 	struct attempt attempts[WINDOW];
 	size_t active;
 };
@@ -206,9 +208,27 @@ static void time_out(const struct attempt *attempt)
 		set(attempt->probe, NB_PROBE_SENT, 0);
 }
 
+/* They have said nothing, and the other side has not hung up. */
+static void show_standing(const struct run *run, const bool *over)
+{
+	struct nb_probe *standing[WINDOW];
+	size_t count = 0;
+
+	for (size_t i = 0; i < run->active; i++) {
+		struct nb_probe *probe = run->attempts[i].probe;
+
+		if (over[i] && probe->protocol == IPPROTO_TCP &&
+		    probe->result == NB_PROBE_CONNECTED && !probe->closed)
+			standing[count++] = probe;
+	}
+	if (count && run->look)
+		run->look(standing, count, run->data);
+}
+
 static void wait_for_some(struct run *run)
 {
 	struct pollfd pollers[WINDOW];
+	bool over[WINDOW];
 	int64_t now = nb_monotonic_ms(), left = run->timeout_ms;
 	size_t kept = 0;
 
@@ -224,19 +244,23 @@ static void wait_for_some(struct run *run)
 		return;
 	now = nb_monotonic_ms();
 	for (size_t i = 0; i < run->active; i++) {
-		struct attempt attempt = run->attempts[i];
-		bool tcp = attempt.probe->protocol == IPPROTO_TCP, over = false;
+		struct attempt *attempt = &run->attempts[i];
+		bool tcp = attempt->probe->protocol == IPPROTO_TCP;
 
+		over[i] = false;
 		if (pollers[i].revents)
-			over = tcp ? advance_tcp(&attempt) : advance_udp(&attempt);
-		if (!over && attempt.deadline <= now) {
-			time_out(&attempt);
-			over = true;
+			over[i] = tcp ? advance_tcp(attempt) : advance_udp(attempt);
+		if (!over[i] && attempt->deadline <= now) {
+			time_out(attempt);
+			over[i] = true;
 		}
-		if (over)
-			hang_up(&attempt);
+	}
+	show_standing(run, over);
+	for (size_t i = 0; i < run->active; i++) {
+		if (over[i])
+			hang_up(&run->attempts[i]);
 		else
-			run->attempts[kept++] = attempt;
+			run->attempts[kept++] = run->attempts[i];
 	}
 	run->active = kept;
 }
@@ -257,6 +281,12 @@ static int work(void *data)
 int nb_probe_run(struct nb_probe_place *place, struct nb_probe *probes, size_t count,
 		 int timeout_ms, struct nb_error *err)
 {
+	return nb_probe_run_watched(place, probes, count, timeout_ms, NULL, NULL, err);
+}
+
+int nb_probe_run_watched(struct nb_probe_place *place, struct nb_probe *probes, size_t count,
+			 int timeout_ms, nb_probe_look_fn *look, void *data, struct nb_error *err)
+{
 	struct run *run = calloc(1, sizeof(*run));
 	int r;
 
@@ -265,6 +295,8 @@ int nb_probe_run(struct nb_probe_place *place, struct nb_probe *probes, size_t c
 	run->probes = probes;
 	run->count = count;
 	run->timeout_ms = timeout_ms;
+	run->look = look;
+	run->data = data;
 	r = place ? nb_place_do(place, work, run) : work(run);
 	free(run);
 	return r < 0 ? nb_netlink_error(err, NULL, r, "send probes") : 0;

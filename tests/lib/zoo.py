@@ -40,7 +40,7 @@ ALWAYS = lambda _: None  # noqa: E731
 class Sick:
     name: str
     stands_for: str  # an issue, or the fact that makes people have it
-    symptom: str  # timeout, refused, no route, closed; exposed: reached, and more than that
+    symptom: str  # timeout, refused, no route, closed, silent (connected, and no answer); exposed: reached, and more than that
     code: object  # of doctor's first finding, or a tuple, where two words say the same
     breaks: object  # shell, or a function of the lab
     evidence: str = ""  # a pattern that its words must have
@@ -77,10 +77,12 @@ def nft(text):
 class Listener:
     """A service: greets whoever comes. It ends with the lab, or by end()."""
 
-    def __init__(self, address, port, device=None, udp=False, backlog=64):
+    def __init__(self, address, port, device=None, udp=False, backlog=64, share=False):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         sock = socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if share:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if device:
@@ -126,7 +128,7 @@ def seen(answer):
     """What a user would call it."""
     if answer.startswith(("tcp ", "udp ")):
         return "reached"
-    if answer in ("timeout", "refused", "exposed"):
+    if answer in ("timeout", "refused", "exposed", "silent"):
         return answer
     if answer in ("error 113", "error 101", "error 13"):
         return "no route"

@@ -198,6 +198,8 @@ def _():
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.9", 5999))
     sock.listen(8)
+    taken = []
+    threading.Thread(target=lambda: taken.append(sock.accept()), daemon=True).start()
     cause = first(ask(), "listener-address", r"127\.0\.0\.9")
     sh(cause["mend"].replace("nat-bridge", " ".join(lab.command())))
     expect_eq(ask(rc=0)["findings"], [], "mended")

@@ -79,6 +79,12 @@ def both(*works):
     return work
 
 
+def published_without_proxy(lab):
+    """What one sees on the host at 127.0.0.1:6000 is the container, by a translation of the engine's."""
+    box("pub", "other", "-p", "127.0.0.1:6000:80")
+    lab.good("add", "docker:agents", f"{PORT}:6000")
+
+
 def compose(lab, *words):
     os.makedirs(lab.dir + "/proj", exist_ok=True)
     with open(lab.dir + "/proj/docker-compose.yml", "w", encoding="utf-8") as file:
@@ -146,6 +152,10 @@ keep([
     Sick("Docker publishes the same port", "two who want one number", "reached", "published",
          lambda _: box("twin", "other", "-p", f"{PORT}:80"), before=both(docker(), mapped()),
          mapping=None, dial=docker_dial(), warns=True, cure=lambda _: sh("docker rm -f twin")),
+    Sick("a port that a container publishes, without the proxy", "dockerd --userland-proxy=false", "timeout",
+         "service-hangs", published_without_proxy, before=both(docker("--userland-proxy=false")), mapping=None,
+         dial=docker_dial(), evidence="dockerd .*only keeps port 6000.*not taken",
+         cure=lambda lab: lab.good("add", "--replace", "docker:agents", f"{PORT}:{lab.mapped}")),
     Sick("`podman network rm`, `create`", "another bridge", "refused", "not-applied",
          podman_anew, before=both(podman_networks, mapped("podman:web")), mapping=None,
          dial=podman_dial, also=("route-localnet", "guard")),

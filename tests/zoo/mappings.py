@@ -187,6 +187,9 @@ keep([
     Sick("route_localnet for all devices", "recipes that set conf.all", "exposed",
          "route-localnet-all", "sysctl -qw net.ipv4.conf.all.route_localnet=1", dial=frames_of_two,
          works=False, warns=True),
+    Sick("route_localnet on a bridge without mappings", "dockerd --userland-proxy=false", "exposed",
+         "route-localnet-device", "sysctl -qw net.ipv4.conf.br-two.route_localnet=1", dial=frames_of_two,
+         works=False, warns=True, evidence="br-two"),
 ])
 
 run_zoo(__file__, needs=("sysctl", "tc"))

@@ -65,6 +65,10 @@ DNAT = """table ip lb {
 }"""
 
 keep([
+    # --- the handshake's third packet: the container has a connection, and the host has none
+    Sick("packets of a connection that stands are dropped", "`--ctstate ESTABLISHED` forgotten before a DROP",
+         "timeout", "firewall", "iptables-nft -t mangle -A PREROUTING -i br-app -p tcp -m conntrack "
+         "--ctstate ESTABLISHED -j DROP", evidence="mangle PREROUTING.*the host never learned of it"),
     # --- the opener is gone: the rule that drops is another program's, the mend is ours
     Sick("`iptables -F INPUT` under a policy of DROP", "iptables -F takes the opener",
          "timeout", ("firewall", "not-applied"), "iptables-nft -F INPUT",

@@ -29,6 +29,32 @@ def started(lab):
     listening("127.0.0.1")(lab)
 
 
+def stopped_by_signal(lab):
+    os.kill(lab.service[0].pid, signal.SIGSTOP)
+
+
+def two_of_them(lab):
+    lab.service = [Listener("127.0.0.1", 5432, share=True) for _ in range(2)]
+
+
+def idle(lab):
+    """It listens, and that is all it does."""
+    lab.service = []
+    lab.idle = socket.create_server(("127.0.0.1", 5432))
+
+
+def greeting(lab):
+    """What the service says to the container: it may be connected, and hear nothing."""
+    answer = lab.tcp(PORT, timeout=0.7)
+    return "silent" if answer == "timeout" else answer
+
+
+def greetings(lab):
+    """Of several connections the worst: which of two takes one is the kernel's choice."""
+    answers = [greeting(lab) for _ in range(12)]
+    return "silent" if "silent" in answers else answers[0]
+
+
 def restarted(*where, device=None):
     """Its configuration changed, and it was restarted."""
     def work(lab):
@@ -136,6 +162,15 @@ keep([
          "timeout", ("service-hangs", "no-listener", "no-cause"),
          lambda lab: lab.hang(), before=lambda lab: hung(lab), mapping=MAPPING,
          cure=lambda lab: lab.go_on()),
+    Sick("a service that is stopped, with room in its queue", "^Z, SIGSTOP, a debugger", "silent",
+         "service-hangs", stopped_by_signal, before=listening("127.0.0.1"), mapping=MAPPING, dial=greeting,
+         evidence="is stopped.*connected, and not taken", says=r"^kill -CONT \d+$"),
+    Sick("one of two that share a port is stopped", "SO_REUSEPORT: workers, of which one hangs", "silent",
+         "service-hangs", stopped_by_signal, before=two_of_them, mapping=MAPPING, dial=greetings, warns=True,
+         evidence="is stopped", says=r"^kill -CONT \d+$"),
+    Sick("a service that takes no connections", "a worker in an endless loop", "silent", "service-hangs", "",
+         before=idle, mapping=MAPPING, dial=greeting, works=False, warns=True, evidence="not taken by the service",
+         cure=lambda lab: (lab.idle.close(), started(lab))),
     Sick("a service that is open to everybody, too", "0.0.0.0 as a cure of last year", "reached",
          "service-open", restarted("0.0.0.0"), before=listening("127.0.0.1"), mapping=MAPPING,
          evidence=r"\*:5432", warns=True, cure=cured),

@@ -9,6 +9,7 @@
 #ifndef NAT_BRIDGE_PROBE_H
 #define NAT_BRIDGE_PROBE_H
 
+#include <net/if.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -59,6 +60,26 @@ void nb_probe_leave(struct nb_probe_place *place); /* NULL is allowed */
 /* Own address and the host's, in host byte order; 0 in a place that was entered, before nb_probe_face(). */
 uint32_t nb_probe_address(const struct nb_probe_place *place);
 uint32_t nb_probe_gateway(const struct nb_probe_place *place);
+
+/* How packets from a place to some address go. */
+struct nb_probe_way {
+	bool exists;
+	bool local;		  /* the place has the address itself */
+	uint32_t gateway;	  /* the next hop; 0: the address is on the link */
+	char device[IF_NAMESIZE]; /* in the place, through which they go */
+	int peer; /* index of that device's other end, a veth's in another namespace; 0: it is none */
+	/* the device's first address and its network's length; 0: none */
+	uint32_t source;
+	unsigned int length;
+};
+
+/* Look up the way to @address (host byte order). 0, or -errno with @err filled. */
+int nb_probe_find_way(struct nb_probe_place *place, uint32_t address, struct nb_probe_way *ret,
+		      struct nb_error *err);
+
+/* The device of the place whose other end has the index @peer: its name and address, and no gateway. */
+int nb_probe_find_device(struct nb_probe_place *place, int peer, struct nb_probe_way *ret,
+			 struct nb_error *err);
 
 enum nb_probe_result {
 	NB_PROBE_CONNECTED,

@@ -106,6 +106,9 @@ struct nb_address_list {
 int nb_route_addresses(struct nb_netlink *nl, struct nb_address_list *ret, struct nb_error *err);
 void nb_address_list_clear(struct nb_address_list *list);
 
+/* The address of a device in whose network @near is; address 0: there is none. */
+int nb_route_address_near(struct nb_netlink *nl, int ifindex, uint32_t near, struct nb_prefix *ret,
+			  struct nb_error *err);
 /* Any other host's address of the same network, whose length is 30 at most. */
 uint32_t nb_route_neighbour(const struct nb_prefix *own);
 

@@ -22,6 +22,7 @@ const struct nb_code nb_codes[] = {
 	{ "bridge-address", 80,
 	  "containers dial an address of the host, and this bridge has none" },
 	{ "loopback", 85, "packets are for the target's address, which is to be the host's own" },
+	{ "container-way", 86, "a container sends by routes of its own" },
 	{ "route-localnet", 90,
 	  "without it the kernel drops packets to 127.0.0.0/8 that come from "
 	  "outside" },

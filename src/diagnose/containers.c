@@ -39,21 +39,71 @@ static bool is_of_host(struct nb_diagnosis *diagnosis, const char *text)
 	       (route.local && ntohl(in.s_addr) >> 24 != 127);
 }
 
+/* Is any port of the mappings on the bridge of @one mapped on @bridge, too? */
+static bool is_mapped(const struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		      const char *bridge)
+{
+	for (size_t i = 0; diagnosis->state && i < diagnosis->case_count; i++) {
+		const struct nb_case *other = &diagnosis->cases[i];
+		struct nb_element key = { .port = other->mapping->port,
+					  .protocol = other->mapping->protocol };
+
+		snprintf(key.bridge, sizeof(key.bridge), "%s", bridge);
+		if (strcmp(other->bridge, one->bridge) == 0 &&
+		    nb_element_find(&diagnosis->state->targets, &key))
+			return true;
+	}
+	return false;
+}
+
+static const struct nb_link *find_link(const struct nb_diagnosis *diagnosis, int index)
+{
+	for (size_t i = 0; index && i < diagnosis->links->count; i++)
+		if (diagnosis->links->items[i].index == index)
+			return &diagnosis->links->items[i];
+	return NULL;
+}
+
+/*
+ * An address of the host's is of use if it is reached, and through a bridge with mappings. False: in
+ * @why what stands against it.
+ */
+static bool is_of_use(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+		      const struct nb_inhabitant *who, const char *address, char *why, size_t size)
+{
+	const struct nb_link *end, *bridge;
+	struct nb_probe_way way;
+	struct in_addr in;
+
+	if (!diagnosis->may_probe || inet_pton(AF_INET, address, &in) != 1 ||
+	    !nb_find_way(diagnosis, who->pid, ntohl(in.s_addr), &way, &end))
+		return true;
+	if (!way.exists) {
+		snprintf(why, size, "to which it has no route");
+		return false;
+	}
+	bridge = end ? find_link(diagnosis, end->master) : NULL;
+	if (!bridge || bridge->index == one->link->index || is_mapped(diagnosis, one, bridge->name))
+		return true;
+	snprintf(why, size, "to which it sends through %s, where %u/%s is not mapped", bridge->name,
+		 one->mapping->port, nb_protocol_name(one->mapping->protocol));
+	return false;
+}
+
 static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
-		  const struct nb_inhabitant *who, const char *name, const char *address)
+		  const struct nb_inhabitant *who, const char *name, const char *address,
+		  const char *why)
 {
 	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "resolves");
 	char own[INET_ADDRSTRLEN];
-	struct in_addr in = { .s_addr = htonl(one->address) };
+	struct in_addr in = { .s_addr = htonl(who->dials ? who->dials : one->address) };
 
 	if (!cause)
 		return;
 	inet_ntop(AF_INET, &in, own, sizeof(own));
-	snprintf(cause->what, sizeof(cause->what), "in %s%s %s is %.64s, which is %s",
+	snprintf(cause->what, sizeof(cause->what), "in %s%s %s is %.64s, %s",
 		 who->name[0] ? "container " : "the container on ",
-		 who->name[0] ? who->name : one->bridge, name, address,
-		 strchr(address, ':') ? "an IPv6 address: mappings are of IPv4"
-				      : "no address of this host that a mapping serves");
+		 who->name[0] ? who->name : one->bridge, name, address, why);
 	snprintf(cause->evidence, sizeof(cause->evidence), "/etc/hosts of the container (pid %d)",
 		 (int)who->pid);
 	snprintf(cause->mend, sizeof(cause->mend),
@@ -83,7 +133,7 @@ static FILE *open_hosts(pid_t pid)
 static void check_hosts(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			const struct nb_inhabitant *who)
 {
-	char line[512], bad[512] = "";
+	char line[512], bad[512] = "", why[128] = "";
 	const char *name, *bad_name = NULL;
 	FILE *file = open_hosts(who->pid);
 	bool good = false;
@@ -95,16 +145,22 @@ static void check_hosts(struct nb_diagnosis *diagnosis, const struct nb_case *on
 		name = find_name(line);
 		if (!name)
 			continue;
-		if (is_of_host(diagnosis, line)) {
-			good = true;
-		} else {
+		if (strchr(line, ':'))
+			snprintf(why, sizeof(why),
+				 "which is an IPv6 address: mappings are of IPv4");
+		else if (!is_of_host(diagnosis, line))
+			snprintf(why, sizeof(why),
+				 "which is no address of this host that a mapping serves");
+		else
+			good |= is_of_use(diagnosis, one, who, line, why, sizeof(why));
+		if (!good) {
 			bad_name = name;
 			memcpy(bad, line, sizeof(bad));
 		}
 	}
 	fclose(file);
 	if (!good && bad_name)
-		blame(diagnosis, one, who, bad_name, bad);
+		blame(diagnosis, one, who, bad_name, bad, why);
 }
 
 /* On two networks that are looked at it is met twice. */

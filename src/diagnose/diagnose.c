@@ -9,9 +9,10 @@
 #include "diagnose.h"
 
 static void (*const checks[])(struct nb_diagnosis *diagnosis) = {
-	nb_find_owners,	     nb_check_drift,	nb_check_host,	    nb_check_bridges,
-	nb_check_services,   nb_check_security, nb_check_firewalls, nb_check_routing,
-	nb_check_containers, nb_try_cases,	nb_judge_answers,   nb_judge_cases,
+	nb_find_owners,	  nb_check_drift,      nb_check_host,	  nb_check_bridges,
+	nb_check_ways,	  nb_check_services,   nb_check_security, nb_check_firewalls,
+	nb_check_routing, nb_check_containers, nb_try_cases,	  nb_judge_answers,
+	nb_judge_cases,
 };
 
 bool nb_case_counts(const struct nb_case *one)

@@ -10,6 +10,14 @@ void nb_find_owners(struct nb_diagnosis *diagnosis);
 void nb_check_drift(struct nb_diagnosis *diagnosis);
 void nb_check_host(struct nb_diagnosis *diagnosis);
 void nb_check_bridges(struct nb_diagnosis *diagnosis);
+/* Which address of the host containers dial, and whether the way there is through their bridge. */
+void nb_check_ways(struct nb_diagnosis *diagnosis);
+/*
+ * The way from the network namespace of @pid to @address. False: it cannot be looked at. With @ret_end,
+ * if not NULL, the host's end of the device that it goes through, or NULL.
+ */
+bool nb_find_way(struct nb_diagnosis *diagnosis, pid_t pid, uint32_t address,
+		 struct nb_probe_way *ret, const struct nb_link **ret_end);
 void nb_check_services(struct nb_diagnosis *diagnosis);
 void nb_check_security(struct nb_diagnosis *diagnosis);
 void nb_check_firewalls(struct nb_diagnosis *diagnosis);

@@ -189,6 +189,7 @@ struct address_search {
 	int ifindex;
 	size_t count;
 	struct nb_prefix first, last;
+	uint32_t near; /* in whose network the first is to be; 0: in any */
 };
 
 static int read_address(const struct nlmsghdr *message, void *data)
@@ -201,14 +202,16 @@ static int read_address(const struct nlmsghdr *message, void *data)
 	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*header)) ||
 	    (int)header->ifa_index != search->ifindex)
 		return 0;
-	search->count++;
 	mnl_attr_for_each(attr, message, sizeof(*header)) {
 		if (mnl_attr_get_type(attr) == IFA_LOCAL &&
 		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
 			search->last.address = ntohl(mnl_attr_get_u32(attr));
 	}
 	search->last.length = header->ifa_prefixlen;
-	if (search->count == 1)
+	if (search->near && (header->ifa_prefixlen == 0 || header->ifa_prefixlen > 32 ||
+			     (search->last.address ^ search->near) >> (32 - header->ifa_prefixlen)))
+		return 0;
+	if (++search->count == 1)
 		search->first = search->last;
 	return 0;
 }
@@ -312,6 +315,16 @@ int nb_route_address(struct nb_netlink *nl, int ifindex, struct nb_prefix *ret,
 		     struct nb_error *err)
 {
 	struct address_search search = { .ifindex = ifindex };
+	int r = search_addresses(nl, &search, err);
+
+	*ret = search.first;
+	return r;
+}
+
+int nb_route_address_near(struct nb_netlink *nl, int ifindex, uint32_t near, struct nb_prefix *ret,
+			  struct nb_error *err)
+{
+	struct address_search search = { .ifindex = ifindex, .near = near };
 	int r = search_addresses(nl, &search, err);
 
 	*ret = search.first;

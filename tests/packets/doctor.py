@@ -605,6 +605,15 @@ def _():
         expect_eq(seen_from(ask("web", PORT, rc=0)), [("container web", "connected")], "not another's trouble")
 
 
+@case("a container that is behind no port of its bridge")
+def _():
+    with Containers(db="172.30.0.3"):
+        sh("ip link set vmore0 nomaster")
+        cause = first(ask(), "isolated-port", "container db is behind vmore0, which is no port of br-app")
+        sh(cause["mend"])
+        expect_eq(ask(rc=0)["findings"], [], "mended")
+
+
 @case("many containers that reach nothing take seconds, and it is said who was left out", full=True)
 def _():
     with Containers(**{f"c{n}": f"172.30.0.{n}" for n in range(20, 32)}):
@@ -655,7 +664,9 @@ def _():
              "none": box("127.0.0.1 localhost\n# 172.31.9.9 host.docker.internal\n"),
              "lost": box("172.31.255.9 host.docker.internal\n"),
              "six": box("fd00::1 host.containers.internal\n"),
-             "self": box("127.0.0.1 host.docker.internal\n")}
+             "self": box("127.0.0.1 host.docker.internal\n"),
+             "away": box("172.31.0.1 host.docker.internal\n")}
+    lab.agents["ctr"].call("sh", "ip route add unreachable 172.31.0.0/24")
     engine = FakeEngine(lab.dir + "/docker.sock")
     engine.networks = [network("agents", "br-app")]
     engine.others = {"/networks/agents$": {"Containers": {
@@ -670,7 +681,9 @@ def _():
     found = ask()["findings"]
     expect_eq({f["code"] for f in found}, {"resolves"}, "what is found")
     told = {f["what"].split()[2]: f for f in found}
-    expect_eq(set(told), {"lost", "six", "self"}, "of whom")
+    expect_eq(set(told), {"lost", "six", "self", "away"}, "of whom")
+    expect_match("172.31.0.1, to which it has no route", told["away"]["what"], "an address without a route")
+    lab.agents["ctr"].call("sh", "ip route del unreachable 172.31.0.0/24")
     expect_match("172.31.255.9, which is no address of this host", told["lost"]["what"], "an address")
     expect_match("IPv6", told["six"]["what"], "an IPv6 address")
     expect_match(r"--add-host host\.docker\.internal:172\.30\.0\.1 ", told["lost"]["mend"], "mend")

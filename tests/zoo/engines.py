@@ -85,6 +85,12 @@ def published_without_proxy(lab):
     lab.good("add", "docker:agents", f"{PORT}:6000")
 
 
+def recreated(network):
+    """As the mend says: with the address of the network that is mapped."""
+    sh("docker rm -f lost")
+    box("lost", network, "--add-host", f"host.docker.internal:{gateway(network)}")
+
+
 def compose(lab, *words):
     os.makedirs(lab.dir + "/proj", exist_ok=True)
     with open(lab.dir + "/proj/docker-compose.yml", "w", encoding="utf-8") as file:
@@ -145,6 +151,14 @@ keep([
          dial=docker_dial("host.docker.internal", "lost"), evidence="172.31.255.9",
          cure=lambda _: sh("docker rm -f lost") and box("lost", "agents", "--add-host",
                                                         "host.docker.internal:host-gateway")),
+    Sick("host.docker.internal by way of another network of the container", "compose: frontend and backend, of "
+         "which one is mapped", "refused", "resolves",
+         lambda _: (box("lost", "other", "--add-host", "host.docker.internal:host-gateway"),
+                    sh("docker network connect zone lost")),
+         before=lambda lab: (docker()(lab), sh("docker network create zone"), mapped("docker:zone")(lab)),
+         mapping=None, works=False, dial=docker_dial("host.docker.internal", "lost"),
+         evidence="in container lost host.docker.internal is .* through br-.*, where 11434/tcp is not mapped",
+         cure=lambda _: recreated("zone")),
     Sick("one container of two is dropped", "an address that somebody else had when it was banned", "timeout",
          "firewall", lambda _: sh(f"iptables-nft -t mangle -A PREROUTING -s {address('second')} -j DROP"),
          before=both(docker(), mapped(), lambda _: box("second", "agents")), mapping=None,

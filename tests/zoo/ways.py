@@ -81,6 +81,18 @@ keep([
     Sick("lo without an address, and a default route", "the same on a host that is somewhere", "timeout",
          "loopback", TUN + "ip route add default dev tun0; ip addr flush dev lo",
          evidence=r"127\.0\.0\.1 is no address of this host"),
+    # --- the container's own routes
+    Sick("a bridge that got another address", "the subnet changed under containers that run", "timeout",
+         "container-way", "ip addr flush dev br-app; ip addr add 172.30.1.1/24 dev br-app",
+         evidence=r"172\.30\.0\.1 as its gateway, .* br-app has 172\.30\.1\.1 now"),
+    Sick("a container without a route to its host", "`ip route` in an entrypoint", "no route", "container-way",
+         lambda lab: lab.agents["ctr"].call("sh", "ip route add unreachable 172.30.0.1"),
+         evidence="no route to 172.30.0.1",
+         cure=lambda lab: lab.agents["ctr"].call("sh", "ip route del unreachable 172.30.0.1")),
+    Well("a bridge of two networks, and a container of the second", lambda lab: (
+        sh("ip addr add 10.99.0.1/24 dev br-app"), lab.agents["ctr"].call(
+            "sh", "ip addr flush dev eth0; ip addr add 10.99.0.2/24 dev eth0")),
+         dial=lambda lab: lab.tcp(PORT, host="10.99.0.1")),
     # --- IPsec
     Sick("an IPsec policy that blocks", "strongSwan: a trap or drop policy over 172.16.0.0/12",
          "timeout", ("ipsec", "no-cause"),

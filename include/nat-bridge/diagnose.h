@@ -95,7 +95,9 @@ struct nb_case {
 	unsigned int prefix_length; /* of the bridge's network */
 	char program[16];	    /* that listens on the target; "": not known */
 	pid_t program_pid;	    /* 0: nobody listens, or it is not known who */
-	bool takes_nothing;	    /* it is known of who listens that it takes no connection */
+	bool has_uid;
+	uint32_t uid;	    /* whose the socket is that listens on the target, if it is known */
+	bool takes_nothing; /* it is known of who listens that it takes no connection */
 	bool tried;
 	char from[NB_NETWORK_NAME_SIZE + 16]; /* "container web", "a place of our own" */
 	enum nb_probe_result result;

@@ -24,6 +24,21 @@ int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *re
 int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
 			 struct nb_route *ret, struct nb_error *err);
 
+/* A packet of the host, as rules of policy routing look at it; host byte order. */
+struct nb_route_flow {
+	uint32_t source; /* 0: not chosen yet */
+	uint32_t address;
+	uint8_t protocol;     /* 0: of none */
+	uint16_t source_port; /* 0: of none */
+	uint32_t mark;
+	bool has_uid; /* whose socket it is, if that is known */
+	uint32_t uid;
+};
+
+/* The same for such a packet. */
+int nb_route_lookup_flow(struct nb_netlink *nl, const struct nb_route_flow *flow,
+			 struct nb_route *ret, struct nb_error *err);
+
 /* The rules of policy routing, beside the kernel's own, that a packet of the host meets. */
 struct nb_route_policies {
 	size_t count;
@@ -32,10 +47,10 @@ struct nb_route_policies {
 };
 
 /*
- * Those that match a packet without a mark from @source to @address. What a rule looks at beside
- * addresses and mark makes it one that does not match. 0, or -errno with @err filled.
+ * Those that match @flow. What a rule looks at beside what that says makes it one that does not
+ * match. 0, or -errno with @err filled.
  */
-int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
+int nb_route_policies(struct nb_netlink *nl, const struct nb_route_flow *flow,
 		      struct nb_route_policies *ret, struct nb_error *err);
 
 /* A rule of policy routing that looks at the packet's mark. */

@@ -51,8 +51,9 @@ struct nb_trace_flow {
 	uint32_t
 		address; /* to which it was going when it was translated, or behind where we do; else 0 */
 	uint16_t port;
-	uint32_t source; /* of the probe; 0: not seen */
-	bool rejected;	 /* somebody answered in the host's name before it came to a socket */
+	uint32_t source;      /* of the probe; 0: not seen */
+	uint32_t answer_mark; /* that an answer had when it was seen last */
+	bool rejected;	      /* somebody answered in the host's name before it came to a socket */
 };
 
 struct nb_trace;

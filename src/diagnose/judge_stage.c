@@ -163,6 +163,13 @@ void nb_judge_stage(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 		return;
 	case NB_STAGE_ANSWERED:
 	case NB_STAGE_REROUTED:
+		/* with a mark that it got in output it is routed anew */
+		if (nb_judge_prove(diagnosis, one, "routing"))
+			return;
+		if (one->flow.answer_mark && nb_blame_way_back(diagnosis, one, one->flow.source)) {
+			nb_judge_prove(diagnosis, one, "routing");
+			return;
+		}
 		blame_legacy(diagnosis, one);
 		return;
 	}

@@ -16,19 +16,41 @@ static const char *word_address(uint32_t address, char *buffer)
 	return buffer;
 }
 
+/*
+ * The answer, as it is routed: before it gets the address back that was dialled it comes from the
+ * target's, and it is the service's user's. A mark that it was given in output routes it anew, without
+ * its ports.
+ */
+static struct nb_route_flow flow_of_answer(const struct nb_case *one, uint32_t address)
+{
+	struct nb_route_flow flow = {
+		.source = one->mapping->target.address,
+		.address = address,
+		.mark = one->traced ? one->flow.answer_mark : 0,
+		.has_uid = one->has_uid,
+		.uid = one->uid,
+	};
+
+	if (!flow.mark) {
+		flow.protocol = one->mapping->protocol;
+		flow.source_port = one->mapping->target.port;
+	}
+	return flow;
+}
+
 /* The rules of policy routing that the answer meets; with none it is a route of the main table. */
 static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		      const struct nb_prefix *network, uint32_t address, struct nb_cause *cause)
 {
 	uint32_t first = network->address & ~(UINT32_MAX >> network->length);
+	struct nb_route_flow flow = flow_of_answer(one, address);
 	struct nb_route_policies policies = { 0 };
 	char text[INET_ADDRSTRLEN];
 	struct nb_route_entry entry;
 	struct nb_error ignored;
 
-	if (nb_route_policies(diagnosis->nl, one->mapping->target.address, address, &policies,
-			      &ignored) == 0 &&
-	    policies.count && policies.first > 0) {
+	if (nb_route_policies(diagnosis->nl, &flow, &policies, &ignored) == 0 && policies.count &&
+	    policies.first > 0) {
 		snprintf(cause->evidence, sizeof(cause->evidence),
 			 "ip route get %s; of the rules of others (ip rule) it meets %s",
 			 word_address(address, text), policies.text);
@@ -65,6 +87,7 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		  const struct nb_prefix *network, uint32_t address, const struct nb_route *route)
 {
 	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "routing");
+	struct nb_route_flow flow = flow_of_answer(one, address);
 	char text[INET_ADDRSTRLEN], device[IF_NAMESIZE] = "";
 	struct nb_error ignored;
 	struct nb_route other;
@@ -74,7 +97,9 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	cause->claim = NB_CLAIMS_TO_STOP;
 	word_address(address, text);
 	/* a way that a packet from 127.0.0.0/8 may not take is none for it, and has a name all the same */
-	if (route->ifindex == 0 && nb_route_lookup(diagnosis->nl, address, &other, &ignored) == 0 &&
+	flow.source = 0;
+	if (route->ifindex == 0 &&
+	    nb_route_lookup_flow(diagnosis->nl, &flow, &other, &ignored) == 0 &&
 	    other.ifindex != one->link->index)
 		route = &other;
 	if (route->ifindex == 0)
@@ -100,16 +125,17 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 static bool leads_elsewhere(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			    uint32_t address, struct nb_route *route)
 {
+	struct nb_route_flow flow = flow_of_answer(one, address);
 	struct nb_error ignored;
 	int r;
 
-	/* before it gets the address back that was dialled, an answer comes from the target's */
-	r = nb_route_lookup_from(diagnosis->nl, one->mapping->target.address, address, route,
-				 &ignored);
-	/* from which the kernel knows no way where it lets no packet of 127.0.0.0/8 out, or has none */
+	r = nb_route_lookup_flow(diagnosis->nl, &flow, route, &ignored);
+	/* from there the kernel knows no way where it lets no packet of 127.0.0.0/8 out, or has none */
 	if (r == 0 && route->ifindex == 0 &&
-	    (!one->link->route_localnet || nb_is_blamed(diagnosis, one, "loopback")))
-		r = nb_route_lookup(diagnosis->nl, address, route, &ignored);
+	    (!one->link->route_localnet || nb_is_blamed(diagnosis, one, "loopback"))) {
+		flow.source = 0;
+		r = nb_route_lookup_flow(diagnosis->nl, &flow, route, &ignored);
+	}
 	return r == 0 && route->ifindex != one->link->index;
 }
 

@@ -275,7 +275,8 @@ static void check_case(struct nb_diagnosis *diagnosis, struct nb_case *one,
 		const struct nb_listener *listener = &here.items[i];
 
 		if (nb_listener_serves(listener, address)) {
-			served = true;
+			served = one->has_uid = true;
+			one->uid = listener->uid;
 			note_program(one, listeners, listener);
 			check_holder(diagnosis, one, listeners, listener);
 			hung = listener->room && listener->waiting > listener->room ? listener

@@ -5,15 +5,17 @@
 #include <linux/rtnetlink.h>
 #include <errno.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
+#include "nat-bridge/mapping.h"
 #include "nat-bridge/route.h"
 
 struct policy_search {
-	uint32_t source, address;
+	const struct nb_route_flow *flow;
 	struct nb_route_policies *found;
 };
 
@@ -46,6 +48,42 @@ static size_t put_prefix(char *text, size_t size, const char *word, const struct
 	return (size_t)snprintf(text, size, "%s %s/%u ", word, name, length);
 }
 
+/* "80", "80-90" */
+static size_t put_range(char *text, size_t size, const char *word, uint32_t start, uint32_t end)
+{
+	if (start == end)
+		return (size_t)snprintf(text, size, "%s %u ", word, start);
+	return (size_t)snprintf(text, size, "%s %u-%u ", word, start, end);
+}
+
+static size_t put_ranges(char *text, size_t size, struct nlattr *const *attrs)
+{
+	const struct fib_rule_port_range *ports;
+	const struct fib_rule_uid_range *uids;
+	size_t used = 0;
+
+	if (attrs[FRA_IP_PROTO]) {
+		unsigned int protocol = mnl_attr_get_u8(attrs[FRA_IP_PROTO]);
+
+		if (protocol == IPPROTO_TCP || protocol == IPPROTO_UDP)
+			used += (size_t)snprintf(text, size, "ipproto %s ",
+						 nb_protocol_name((uint8_t)protocol));
+		else
+			used += (size_t)snprintf(text, size, "ipproto %u ", protocol);
+	}
+	if (attrs[FRA_SPORT_RANGE] &&
+	    mnl_attr_get_payload_len(attrs[FRA_SPORT_RANGE]) == sizeof(*ports)) {
+		ports = mnl_attr_get_payload(attrs[FRA_SPORT_RANGE]);
+		used += put_range(text + used, size - used, "sport", ports->start, ports->end);
+	}
+	if (attrs[FRA_UID_RANGE] &&
+	    mnl_attr_get_payload_len(attrs[FRA_UID_RANGE]) == sizeof(*uids)) {
+		uids = mnl_attr_get_payload(attrs[FRA_UID_RANGE]);
+		used += put_range(text + used, size - used, "uidrange", uids->start, uids->end);
+	}
+	return used;
+}
+
 static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const *attrs,
 			uint32_t table, char *text, size_t size)
 {
@@ -67,6 +105,7 @@ static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const 
 	if (attrs[FRA_IIFNAME])
 		used += (size_t)snprintf(text + used, size - used, "iif %.15s ",
 					 mnl_attr_get_str(attrs[FRA_IIFNAME]));
+	used += put_ranges(text + used, size - used, attrs);
 	switch (header->action) {
 	case FR_ACT_TO_TBL:
 		snprintf(text + used, size - used, "lookup %u", table);
@@ -97,16 +136,53 @@ static bool covers(const struct nlattr *prefix, unsigned int length, uint32_t ad
 	return (value ^ address) >> (32 - length) == 0;
 }
 
+/* What the host sends comes in by "lo", says a rule. */
+static bool is_sent_here(const struct nlattr *name)
+{
+	return !name || (mnl_attr_validate(name, MNL_TYPE_NUL_STRING) == 0 &&
+			 strcmp(mnl_attr_get_str(name), "lo") == 0);
+}
+
+static bool is_of_protocol(const struct nlattr *protocol, const struct nb_route_flow *flow)
+{
+	return !protocol || (mnl_attr_get_payload_len(protocol) == 1 &&
+			     mnl_attr_get_u8(protocol) == flow->protocol);
+}
+
+static bool is_from_port(const struct nlattr *range, const struct nb_route_flow *flow)
+{
+	const struct fib_rule_port_range *ports;
+
+	if (!range)
+		return true;
+	ports = mnl_attr_get_payload(range);
+	return mnl_attr_get_payload_len(range) == sizeof(*ports) && flow->source_port &&
+	       ports->start <= flow->source_port && flow->source_port <= ports->end;
+}
+
+static bool is_of_user(const struct nlattr *range, const struct nb_route_flow *flow)
+{
+	const struct fib_rule_uid_range *uids;
+
+	if (!range)
+		return true;
+	uids = mnl_attr_get_payload(range);
+	return mnl_attr_get_payload_len(range) == sizeof(*uids) && flow->has_uid &&
+	       uids->start <= flow->uid && flow->uid <= uids->end;
+}
+
 static bool matches(const struct fib_rule_hdr *header, struct nlattr *const *attrs,
 		    const struct policy_search *search)
 {
-	static const unsigned int narrow[] = { FRA_IIFNAME,	FRA_OIFNAME,	 FRA_UID_RANGE,
-					       FRA_SPORT_RANGE, FRA_DPORT_RANGE, FRA_IP_PROTO,
-					       FRA_TUN_ID };
+	static const unsigned int narrow[] = { FRA_OIFNAME, FRA_DPORT_RANGE, FRA_TUN_ID };
+	const struct nb_route_flow *flow = search->flow;
 	uint32_t mark = word_of(attrs, FRA_FWMARK, 0);
-	bool all = covers(attrs[FRA_SRC], header->src_len, search->source) &&
-		   covers(attrs[FRA_DST], header->dst_len, search->address) &&
-		   (mark & word_of(attrs, FRA_FWMASK, UINT32_MAX)) == 0;
+	bool all = covers(attrs[FRA_SRC], header->src_len, flow->source) &&
+		   covers(attrs[FRA_DST], header->dst_len, flow->address) &&
+		   ((mark ^ flow->mark) & word_of(attrs, FRA_FWMASK, mark ? UINT32_MAX : 0)) == 0 &&
+		   is_sent_here(attrs[FRA_IIFNAME]) && is_of_protocol(attrs[FRA_IP_PROTO], flow) &&
+		   is_from_port(attrs[FRA_SPORT_RANGE], flow) &&
+		   is_of_user(attrs[FRA_UID_RANGE], flow);
 
 	for (size_t i = 0; i < sizeof(narrow) / sizeof(narrow[0]); i++)
 		if (attrs[narrow[i]])
@@ -202,10 +278,10 @@ static int dump_policies(struct nb_netlink *nl,
 	return r < 0 ? nb_netlink_error(err, &ack, r, "read the rules of policy routing") : 0;
 }
 
-int nb_route_policies(struct nb_netlink *nl, uint32_t source, uint32_t address,
+int nb_route_policies(struct nb_netlink *nl, const struct nb_route_flow *flow,
 		      struct nb_route_policies *ret, struct nb_error *err)
 {
-	struct policy_search search = { .source = source, .address = address, .found = ret };
+	struct policy_search search = { .flow = flow, .found = ret };
 
 	memset(ret, 0, sizeof(*ret));
 	return dump_policies(nl, read_policy, &search, err);

@@ -69,14 +69,30 @@ int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *re
 int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
 			 struct nb_route *ret, struct nb_error *err)
 {
+	const struct nb_route_flow flow = { .source = source, .address = address };
+
+	return nb_route_lookup_flow(nl, &flow, ret, err);
+}
+
+int nb_route_lookup_flow(struct nb_netlink *nl, const struct nb_route_flow *flow,
+			 struct nb_route *ret, struct nb_error *err)
+{
 	char buffer[256];
-	struct nlmsghdr *request = ask_for(buffer, address, source ? 32 : 0);
+	struct nlmsghdr *request = ask_for(buffer, flow->address, flow->source ? 32 : 0);
 	struct nb_route found = { 0 };
 	struct nb_netlink_ack ack;
 	int r;
 
-	if (source)
-		mnl_attr_put_u32(request, RTA_SRC, htonl(source));
+	if (flow->source)
+		mnl_attr_put_u32(request, RTA_SRC, htonl(flow->source));
+	if (flow->protocol)
+		mnl_attr_put_u8(request, RTA_IP_PROTO, flow->protocol);
+	if (flow->protocol && flow->source_port)
+		mnl_attr_put_u16(request, RTA_SPORT, htons(flow->source_port));
+	if (flow->mark)
+		mnl_attr_put_u32(request, RTA_MARK, flow->mark);
+	if (flow->has_uid)
+		mnl_attr_put_u32(request, RTA_UID, flow->uid);
 	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_route, &found, &ack);
 	if (r < 0 && !is_refusal(r))
 		return nb_netlink_error(err, &ack, r, "look up a route");

@@ -248,6 +248,8 @@ void nb_trace_read(struct nb_trace *trace, const struct nlmsghdr *header)
 		goto out;
 	flow = &trace->flows[whose.flow];
 	note_translation(trace, &whose, &headers, message, family);
+	if (whose.direction == NB_ANSWERS)
+		flow->answer_mark = nftnl_trace_get_u32(message, NFTNL_TRACE_MARK);
 	if (strcmp(table, trace->table) == 0)
 		note_stage(trace, &whose, family, chain, &headers);
 	/* the first says it: what a sender repeats is dropped again */

@@ -77,9 +77,11 @@ def nft(text):
 class Listener:
     """A service: greets whoever comes. It ends with the lab, or by end()."""
 
-    def __init__(self, address, port, device=None, udp=False, backlog=64, share=False):
+    def __init__(self, address, port, device=None, udp=False, backlog=64, share=False, user=0):
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        os.seteuid(user)  # a socket is whose who makes it
         sock = socket.socket(family, socket.SOCK_DGRAM if udp else socket.SOCK_STREAM)
+        os.seteuid(0)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if share:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -9,6 +9,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from zoo import *  # noqa: E402
 
 TUN = "ip tuntap add dev tun0 mode tun; ip addr add 10.8.0.2/24 dev tun0; ip link set tun0 up\n"
+VPN = TUN + "ip route add default dev tun0 table 77\n"
 
 
 UDP = f"{PORT}:{Lab.mapped}/udp"
@@ -81,6 +82,19 @@ keep([
     Sick("lo without an address, and a default route", "the same on a host that is somewhere", "timeout",
          "loopback", TUN + "ip route add default dev tun0; ip addr flush dev lo",
          evidence=r"127\.0\.0\.1 is no address of this host"),
+    # --- policy routing by more than addresses
+    Sick("a VPN's table for what this host sends", "`ip rule add iif lo`", "timeout", "routing",
+         VPN + "ip rule add pref 90 iif lo lookup 77", evidence="90: from all iif lo lookup 77"),
+    Sick("a VPN's table for one service's port", "`ip rule add ipproto tcp sport`", "timeout", "routing",
+         VPN + "ip rule add pref 90 ipproto tcp sport 8088 lookup 77", evidence="90: .*ipproto tcp sport 8088 lookup"),
+    Sick("a VPN's table for one user", "VPN killswitches of Transmission: uidrange", "timeout", "routing",
+         VPN + "ip rule add pref 90 uidrange 968-970 lookup 77", evidence="90: .*uidrange 968-970 lookup 77",
+         before=lambda _: Listener("127.0.0.1", 5432, user=968), mapping=f"{PORT}:5432"),
+    Sick("a VPN's table for what one user's packets are marked with", "-m owner --uid-owner -j MARK", "timeout",
+         "routing", VPN + "ip rule add pref 90 fwmark 0x7 lookup 77\n"
+         "iptables-nft -t mangle -A OUTPUT -m owner --uid-owner 968 -j MARK --set-mark 7",
+         evidence="90: .*fwmark 0x7 lookup 77.*the host answered",
+         before=lambda _: Listener("127.0.0.1", 5432, user=968), mapping=f"{PORT}:5432"),
     # --- the container's own routes
     Sick("a bridge that got another address", "the subnet changed under containers that run", "timeout",
          "container-way", "ip addr flush dev br-app; ip addr add 172.30.1.1/24 dev br-app",

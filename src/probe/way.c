@@ -40,16 +40,15 @@ static int read_route(const struct nlmsghdr *message, void *data)
 
 static int read_device(const struct nlmsghdr *message, void *data)
 {
-	const struct ifinfomsg *info = mnl_nlmsg_get_payload(message);
 	struct nb_probe_way *way = data;
 	bool elsewhere = false;
 	struct nlattr *attr;
 	int peer = 0;
 
 	if (message->nlmsg_type != RTM_NEWLINK ||
-	    message->nlmsg_len < mnl_nlmsg_size(sizeof(*info)))
+	    message->nlmsg_len < mnl_nlmsg_size(sizeof(struct ifinfomsg)))
 		return 0;
-	mnl_attr_for_each(attr, message, sizeof(*info)) {
+	mnl_attr_for_each(attr, message, sizeof(struct ifinfomsg)) {
 		if (mnl_attr_get_type(attr) == IFLA_LINK &&
 		    mnl_attr_validate(attr, MNL_TYPE_U32) >= 0)
 			peer = (int)mnl_attr_get_u32(attr);
@@ -85,8 +84,10 @@ static int ask_for_device(struct nb_netlink *nl, const struct question *question
 {
 	struct if_nameindex *devices = if_nameindex();
 	struct nb_probe_way *way = question->way;
-	int r = devices ? 0 : -errno;
+	int r = 0;
 
+	if (!devices)
+		return -errno;
 	for (size_t i = 0; r == 0 && devices[i].if_index; i++) {
 		memset(way, 0, sizeof(*way));
 		r = look_at_device(nl, (int)devices[i].if_index, question);
@@ -97,8 +98,7 @@ static int ask_for_device(struct nb_netlink *nl, const struct question *question
 		       strnlen(devices[i].if_name, sizeof(way->device) - 1));
 		break;
 	}
-	if (devices)
-		if_freenameindex(devices);
+	if_freenameindex(devices);
 	return r;
 }
 

@@ -84,7 +84,7 @@ const struct nb_command nb_commands[] = {
 			"that drops the packets is named, with the command that mends it. It\n"
 			"changes nothing but with --fix, and --dry-run sends no packet either.\n"
 			"With --payload services are asked: who refuses the name, or the address?\n"
-			"Exit status 0: healthy. 1: problems were found.\n",
+			"Exit status 0: healthy. 1: problems were found, or only root could.\n",
 		.truth = "healthy",
 		.lists = { "findings", "probes" },
 		.run = nb_command_doctor,

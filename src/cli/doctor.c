@@ -169,6 +169,11 @@ size_t nb_doctor_problems(const struct nb_examination *examination)
 	return count;
 }
 
+bool nb_doctor_is_known(const struct nb_examination *examination)
+{
+	return examination->view.visible || nb_doctor_problems(examination) > 0;
+}
+
 /* --- Mending --- */
 
 static bool is_ours(const struct nb_examination *examination)
@@ -252,10 +257,6 @@ static int fix(struct nb_run *run, struct nb_examination *examination)
 
 	if (!is_ours(examination))
 		return 0;
-	if (geteuid() != 0)
-		return nb_error_set(
-			&run->error, NB_STATUS_FAILED, EPERM, "permission",
-			"--fix changes the kernel: run it as root (sudo nat-bridge ...)");
 	if (!run->options.quiet)
 		fprintf(stderr, "nat-bridge: mending: nat-bridge apply%s\n",
 			nb_rules_invalid(&run->rules) ? " --keep-going" : "");
@@ -301,6 +302,10 @@ int nb_command_doctor(struct nb_run *run)
 		r = nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
 				 "doctor takes a NETWORK and a PORT of it, or less (try: "
 				 "nat-bridge doctor --help)");
+	/* also where nothing is found: this user cannot find what there is to mend */
+	if (r == 0 && run->options.fix && !run->options.dry_run && geteuid() != 0)
+		r = nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "permission",
+				 "--fix changes the kernel: run it as root (sudo nat-bridge ...)");
 	if (r == 0)
 		r = examine(run, &examination);
 	if (r == 0 && run->options.fix && !run->options.dry_run)

@@ -77,7 +77,10 @@ cJSON *nb_doctor_to_json(const struct nb_run *run, const struct nb_examination *
 	const struct nb_diagnosis *diagnosis = &examination->diagnosis;
 	cJSON *object = cJSON_CreateObject(), *array;
 
-	cJSON_AddBoolToObject(object, "healthy", nb_doctor_problems(examination) == 0);
+	if (nb_doctor_is_known(examination))
+		cJSON_AddBoolToObject(object, "healthy", nb_doctor_problems(examination) == 0);
+	else
+		cJSON_AddNullToObject(object, "healthy");
 	array = cJSON_AddArrayToObject(object, "findings");
 	for (size_t i = 0; i < diagnosis->causes.count; i++)
 		cJSON_AddItemToArray(array, cause_to_json(&diagnosis->causes.items[i]));
@@ -185,6 +188,10 @@ static void print_sum(const struct nb_screen *screen, const struct nb_examinatio
 	}
 	if (problems)
 		fprintf(screen->out, "%zu problem%s", problems, problems == 1 ? "" : "s");
+	else if (!nb_doctor_is_known(examination))
+		fputs("not known: nothing was found in what this user may see; only root may see "
+		      "the rest, and probe",
+		      screen->out);
 	else if (!diagnosis->may_probe)
 		fputs("nothing found, as far as this can be seen without a probe", screen->out);
 	else
@@ -208,7 +215,8 @@ static void print_sum(const struct nb_screen *screen, const struct nb_examinatio
 int nb_print_doctor(struct nb_run *run, const struct nb_examination *examination)
 {
 	const struct nb_cause_list *causes = &examination->diagnosis.causes;
-	enum nb_status status = nb_doctor_problems(examination) ? NB_STATUS_FAILED : NB_STATUS_OK;
+	bool healthy = nb_doctor_is_known(examination) && nb_doctor_problems(examination) == 0;
+	enum nb_status status = healthy ? NB_STATUS_OK : NB_STATUS_FAILED;
 	struct nb_screen screen;
 
 	nb_print_warnings(run);

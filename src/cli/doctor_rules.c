@@ -174,8 +174,11 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 			 elsewhere->bridge[0] ? ", " : "", elsewhere->bridge, network);
 	else
 		snprintf(cause->what, sizeof(cause->what), "%s is not mapped on %s", port, network);
-	snprintf(cause->evidence, sizeof(cause->evidence), "%s, and the kernel's table",
-		 run->options.rules);
+	/* what is mapped at run time alone this user may not see */
+	if (!examination->view.visible)
+		cause->severity = NB_WARNING;
+	snprintf(cause->evidence, sizeof(cause->evidence), "%s%s", run->options.rules,
+		 examination->view.visible ? ", and the kernel's table" : "");
 	/* there it leads somewhere, and is to lead there from here, too */
 	snprintf(cause->mend, sizeof(cause->mend), "nat-bridge add %s %s", network,
 		 !near && elsewhere ? word_mapping(&elsewhere->mapping, words, sizeof(words))
@@ -228,10 +231,10 @@ static void blame_nothing(struct nb_examination *examination)
 	if (examination->about_network) {
 		nb_network_format(&examination->network, network);
 		memcpy(cause->network, network, sizeof(cause->network));
-	} else {
-		/* on a host where nothing was asked for that is as it should be */
-		cause->severity = NB_WARNING;
 	}
+	/* on a host where nothing was asked for that is as it should be */
+	if (!examination->about_network || !examination->view.visible)
+		cause->severity = NB_WARNING;
 	snprintf(cause->what, sizeof(cause->what), "nothing is mapped%s%s",
 		 network[0] ? " on " : "", network);
 	snprintf(cause->mend, sizeof(cause->mend), "nat-bridge add %s PORT",
@@ -278,12 +281,12 @@ int nb_doctor_choose(struct nb_run *run, struct nb_examination *examination)
 			found |= diagnosis->cases[j].mapping->port == examination->specs[i].port &&
 				 diagnosis->cases[j].mapping->protocol ==
 					 examination->specs[i].protocol;
-		if (!found)
+		if (!found && !examination->view.hidden)
 			blame_unmapped(run, examination, resolution, &examination->specs[i]);
 	}
-	/* what an invalid file holds nobody knows */
+	/* what an invalid file holds nobody knows, nor this user what he may not read */
 	if (r == 0 && diagnosis->case_count == 0 && examination->spec_count == 0 &&
-	    !nb_rules_invalid(&run->rules))
+	    !nb_rules_invalid(&run->rules) && !examination->view.hidden)
 		blame_nothing(examination);
 	nb_resolver_clear(&resolver);
 	return r;

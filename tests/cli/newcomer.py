@@ -1,0 +1,73 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""What people type before they know the program: it says what they should have typed, and says
+nothing that it does not know."""
+import os
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+from nblab import *  # noqa: E402
+from fakeengine import FakeEngine, network  # noqa: E402
+
+lab = enter(__file__, needs=("nft", "ip", "setpriv"))
+NOBODY = ("setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups")
+ENGINES = {"DOCKER_HOST": f"unix://{lab.dir}/docker.sock",
+           "CONTAINER_HOST": f"unix://{lab.dir}/podman.sock"}
+
+
+def fresh():
+    lab.reset()
+    lab.write_rules({})
+
+
+def as_nobody(*words, rc):
+    return lab.json(*words, rc=rc, prefix=NOBODY)
+
+
+def refused(rc, pattern, *words, **others):
+    """The error says what to type, the same in words and in JSON."""
+    found = lab.json(*words, rc=rc, **others)
+    expect_match(pattern, found.get("error", {}).get("message"), f"{' '.join(words)}: its error")
+
+
+def first(*words, **others):
+    found = lab.json("doctor", *words, rc=1, **others)
+    expect(found.get("findings"), f"doctor {' '.join(words)}: {found}")
+    return (found.get("findings") or [{"code": "", "what": "", "mend": ""}])[0]
+
+
+@case("doctor as an ordinary user: not known is not healthy")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    sh("ip link set br-app down; ip link set br-app up")
+    found = as_nobody("doctor", rc=1)
+    expect_eq((found["healthy"], found["findings"]), (None, []), "nothing found is not known")
+    expect_match("only root", lab.nb("doctor", prefix=NOBODY).out, "as text")
+    lab.set_conf("br-app", "route_localnet", 0)
+    lab.nb("apply")
+    expect_eq(lab.json("doctor")["healthy"], True, "as root")
+    expect_eq(lab.json("doctor", "--dry-run")["healthy"], True, "--dry-run, as was asked for")
+
+
+@case("doctor --fix as an ordinary user says that it cannot, broken or not")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    for _ in range(2):
+        done = lab.nb("doctor", "--fix", prefix=NOBODY)
+        expect_eq(done.rc, 1, "exit status")
+        expect_match("run it as root", done.err, "why")
+        sh("nft flush ruleset")
+
+
+@case("doctor as a user who may not read the rule files does not say what is in them")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    os.chmod(lab.rules, 0o700)
+    for words in ((), ("br-app",), ("br-app", "11434")):
+        found = as_nobody("doctor", *words, rc=1)
+        expect_eq((found["healthy"], found["findings"]), (None, []), f"doctor {words}")
+        expect_match("rules.d", " ".join(found["warnings"]), "the warning")
+
+
+run(fresh)

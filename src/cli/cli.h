@@ -449,6 +449,9 @@ int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inv
 /* Nothing is there under that name: no failure, but the nearest is named. */
 int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
 			     const char *word);
+/* The same where it is a failure: fills run->error. */
+int nb_inventory_refuse_absent(struct nb_run *run, const struct nb_inventory *inventory,
+			       const char *word);
 
 /* Warn of what will bite a container that uses these mappings, of one network; changes nothing. */
 void nb_advise(struct nb_run *run, const struct nb_mapping_list *mappings);

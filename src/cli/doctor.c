@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "apply.h"
@@ -26,6 +27,7 @@ static int read_view(struct nb_run *run, struct nb_view *ret)
 	int r;
 
 	run->word_count = 0;
+	ret->goes_on = true;
 	r = nb_view_prepare(run);
 	if (r == 0)
 		r = nb_view_read(run, ret);
@@ -40,7 +42,8 @@ static int read_drift(struct nb_run *run, struct nb_examination *examination)
 	struct nb_warnings before = run->warnings;
 	int r;
 
-	if (!examination->view.visible || examination->view.result != NB_STATUS_OK)
+	if (!examination->view.visible || examination->view.unread ||
+	    examination->view.result != NB_STATUS_OK)
 		return 0;
 	run->warnings = (struct nb_warnings){ 0 };
 	r = nb_check_find(run, &wanted, &examination->drift);
@@ -50,11 +53,42 @@ static int read_drift(struct nb_run *run, struct nb_examination *examination)
 	return r;
 }
 
+/* What makes root take the directory of rule files for its own. */
+static void word_trust(const char *path, char *buffer, size_t size)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0 || !S_ISDIR(st.st_mode))
+		snprintf(buffer, size, "make %s a directory that root can read", path);
+	else if (st.st_uid != 0 && st.st_uid != geteuid())
+		snprintf(buffer, size, "chown root %s", path);
+	else if (st.st_mode & S_ISVTX)
+		snprintf(buffer, size, "keep rule files in a directory of their own (--rules DIR)");
+	else
+		snprintf(buffer, size, "chmod go-w %s", path);
+}
+
+/* What is in the directory is not read, so that nobody knows what the kernel should have. */
+static void blame_unread(struct nb_run *run, struct nb_examination *examination)
+{
+	struct nb_cause *cause = nb_cause_add(&examination->diagnosis.causes, "invalid-file");
+
+	if (!cause)
+		return;
+	snprintf(cause->what, sizeof(cause->what), "no rule file is read: %s%s%s",
+		 strstr(run->error.message, run->options.rules) ? "" : run->options.rules,
+		 strstr(run->error.message, run->options.rules) ? "" : " ", run->error.message);
+	snprintf(cause->evidence, sizeof(cause->evidence), "%s", run->options.rules);
+	word_trust(run->options.rules, cause->mend, sizeof(cause->mend));
+}
+
 /* The directory is gone while its mappings are live. */
 static void blame_directory(struct nb_run *run, struct nb_examination *examination)
 {
 	struct nb_cause *cause;
 
+	if (examination->view.unread)
+		blame_unread(run, examination);
 	if (examination->view.result == NB_STATUS_OK)
 		return;
 	cause = nb_cause_add(&examination->diagnosis.causes, "not-applied");

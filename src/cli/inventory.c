@@ -291,11 +291,23 @@ int nb_inventory_find_network(struct nb_run *run, const struct nb_inventory *inv
 	return 1;
 }
 
-int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
-			     const char *word)
+/* A mapping of that port: the network that was to stand before it. NULL: there is none. */
+static const char *find_network_of_port(const struct nb_inventory *inventory, uint16_t port)
+{
+	for (size_t i = 0; i < inventory->count; i++)
+		if (inventory->items[i].mapping.port == port)
+			return inventory->items[i].mapping.network.name;
+	return NULL;
+}
+
+#define ABSENCE_SIZE (2 * NB_NETWORK_NAME_SIZE + 96)
+
+static int word_absence(struct nb_run *run, const struct nb_inventory *inventory, const char *word,
+			char *buffer)
 {
 	const char **names = calloc(inventory->count + 1, sizeof(*names));
-	const char *colon = strchr(word, ':');
+	const char *colon = strchr(word, ':'), *network;
+	uint16_t port;
 	size_t nearest;
 
 	if (!names)
@@ -305,9 +317,43 @@ int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inve
 	nearest = nb_nearest(colon ? colon + 1 : word, names, inventory->count);
 	if (nearest == SIZE_MAX && inventory->count)
 		nearest = 0;
-	nb_warn(&run->warnings, "nothing is mapped on %s%s%s", word,
-		nearest == SIZE_MAX ? "" : "; there are mappings on ",
-		nearest == SIZE_MAX ? "" : names[nearest]);
+	if (nb_port_number_parse(word, &port) == 0) {
+		network = find_network_of_port(inventory, port);
+		snprintf(buffer, ABSENCE_SIZE,
+			 "%s is a port, and the NETWORK is asked for: "
+			 "nat-bridge %s %s",
+			 word, run->command->name,
+			 network	       ? network
+			 : nearest == SIZE_MAX ? "NETWORK"
+					       : names[nearest]);
+	} else {
+		snprintf(buffer, ABSENCE_SIZE, "nothing is mapped on %.*s%s%s",
+			 NB_NETWORK_NAME_SIZE, word,
+			 nearest == SIZE_MAX ? "" : "; there are mappings on ",
+			 nearest == SIZE_MAX ? "" : names[nearest]);
+	}
 	free(names);
 	return 0;
+}
+
+int nb_inventory_warn_absent(struct nb_run *run, const struct nb_inventory *inventory,
+			     const char *word)
+{
+	char absence[ABSENCE_SIZE];
+	int r = word_absence(run, inventory, word, absence);
+
+	if (r == 0)
+		nb_warn(&run->warnings, "%s", absence);
+	return r;
+}
+
+int nb_inventory_refuse_absent(struct nb_run *run, const struct nb_inventory *inventory,
+			       const char *word)
+{
+	char absence[ABSENCE_SIZE];
+	int r = word_absence(run, inventory, word, absence);
+
+	return r < 0 ? r
+		     : nb_error_set(&run->error, NB_STATUS_FAILED, ENOENT, "no-network", "%s",
+				    absence);
 }

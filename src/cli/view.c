@@ -80,8 +80,9 @@ out:
 }
 
 /* With a NETWORK only what is stored under that name. */
-static int choose(struct nb_run *run, struct nb_inventory *inventory)
+static int choose(struct nb_run *run, struct nb_view *view)
 {
+	struct nb_inventory *inventory = &view->inventory;
 	const struct nb_port_spec any_port = { .port = 0 };
 	struct nb_network network;
 	size_t kept = 0;
@@ -100,7 +101,9 @@ static int choose(struct nb_run *run, struct nb_inventory *inventory)
 	if (nb_warn_invalid_files(run, &network, &any_port, 1) < 0)
 		return -EINVAL;
 	if (r == 0)
-		r = nb_inventory_warn_absent(run, inventory, run->words[0]);
+		r = view->requires_network
+			    ? nb_inventory_refuse_absent(run, inventory, run->words[0])
+			    : nb_inventory_warn_absent(run, inventory, run->words[0]);
 	else
 		for (size_t i = 0; i < inventory->count; i++)
 			if (nb_network_compare(&inventory->items[i].mapping.network, &network) == 0)
@@ -113,6 +116,10 @@ static int read_view(struct nb_run *run, struct nb_view *view)
 {
 	int visible, r = as_far_as_allowed(run, nb_run_read_rules(run), &view->hidden);
 
+	if (r < 0 && view->goes_on && strcmp(run->error.code, "rules-directory") == 0) {
+		view->hidden = view->unread = true;
+		r = 0;
+	}
 	if (r == 0) {
 		r = visible = read_visible(run, &view->state);
 		view->visible = visible > 0;
@@ -168,14 +175,14 @@ int nb_view_read(struct nb_run *run, struct nb_view *ret)
 		return r;
 	if (ret->visible && ret->state.table == NB_TABLE_NEWER)
 		return nb_plan_refuse_newer(&ret->state, &run->error);
-	if (ret->visible && nb_wanted_require_directory(run, &ret->state) < 0)
+	if (ret->visible && !ret->unread && nb_wanted_require_directory(run, &ret->state) < 0)
 		ret->result = NB_STATUS_FAILED;
 	/* on a host where nothing was ever mapped that is as it should be */
 	else if (!run->rules.present && !ret->hidden &&
 		 (ret->inventory.count || strcmp(run->options.rules, NB_DEFAULT_RULES) != 0))
 		nb_warn(&run->warnings, "%s does not exist: there are no rule files",
 			run->options.rules);
-	r = choose(run, &ret->inventory);
+	r = choose(run, ret);
 	return r == 0 && ret->visible ? warn_ingress(run, ret) : r;
 }
 

@@ -8,6 +8,9 @@
 struct nb_view {
 	bool visible;		   /* the ruleset may be read */
 	bool hidden;		   /* the rule files may not */
+	bool goes_on;		   /* set by the caller: without the rule files' directory, too, */
+	bool unread;		   /* which could not be read: run->error says why */
+	bool requires_network;	   /* set by the caller: a NETWORK without mappings is a failure */
 	struct nb_state state;	   /* ... and is here */
 	struct nb_link_list links; /* use nb_view_links() */
 	struct nb_inventory inventory;

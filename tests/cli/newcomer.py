@@ -70,4 +70,23 @@ def _():
         expect_match("rules.d", " ".join(found["warnings"]), "the warning")
 
 
+@case("doctor of a rules directory that others may write to goes on, and names it")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    os.chmod(lab.rules, 0o777)
+    cause = first()
+    expect_eq((cause["code"], cause["severity"]), ("invalid-file", "problem"), "first finding")
+    expect_match("written by everybody", cause["what"] + cause["evidence"], "its words")
+    expect_eq(cause["mend"], f"chmod go-w {lab.rules}", "mend")
+    expect_eq([p["result"] for p in lab.json("doctor", "br-app", "11434", rc=1)["probes"]],
+              ["connected"], "what the kernel has is tried all the same")
+    sh(cause["mend"])
+    expect_eq(lab.json("doctor")["findings"], [], "mended")
+    os.chown(lab.rules, 65534, 0)
+    cause = first()
+    expect_eq(cause["mend"], f"chown root {lab.rules}", "of another owner")
+    sh(cause["mend"])
+    expect_eq(lab.json("doctor")["findings"], [], "mended, too")
+
+
 run(fresh)

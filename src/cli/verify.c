@@ -219,7 +219,12 @@ static void clear(struct nb_verify *verify)
 
 int nb_command_verify(struct nb_run *run)
 {
-	struct nb_verify verify = { .run = run, .sockets = { -1, -1 } };
+	struct nb_verify verify = {
+		.run = run,
+		.sockets = { -1, -1 },
+		/* a slip is not to look like a success */
+		.view.requires_network = true,
+	};
 	int status, r = 0;
 
 	if (geteuid() != 0)

@@ -89,4 +89,12 @@ def _():
     expect_eq(lab.json("doctor")["findings"], [], "mended, too")
 
 
+@case("verify of a network of which nothing is mapped is no success")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    refused(1, "nothing is mapped on br-ap; there are mappings on br-app", "verify", "br-ap")
+    refused(1, "11434 is a port.*verify br-app", "verify", "11434")
+    expect_eq(lab.json("verify", "br-app")["verified"], True, "of one that is there")
+
+
 run(fresh)

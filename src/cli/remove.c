@@ -43,11 +43,37 @@ static void clear(struct removal *removal)
 	nb_change_free(removal->change);
 }
 
+/* A PORT alone: whose mapping it could be is said, as far as the rule files tell. */
+static int require_network(struct nb_run *run, const struct nb_port_spec *spec)
+{
+	char network[NB_NETWORK_SIZE] = "NETWORK";
+	struct nb_error ignored;
+
+	if (nb_rules_read(run->options.rules, &run->rules, NULL, &ignored) == 0)
+		for (size_t i = 0; i < run->rules.mappings.count; i++) {
+			const struct nb_mapping *mapping = &run->rules.mappings.items[i];
+
+			if (mapping->port != spec->port || mapping->protocol != spec->protocol)
+				continue;
+			if (mapping->network.engine == NB_ENGINE_IFACE)
+				snprintf(network, sizeof(network), "%s", mapping->network.name);
+			else
+				nb_network_format(&mapping->network, network);
+		}
+	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
+			    "the NETWORK comes first: nat-bridge remove %s %s", network,
+			    run->words[0]);
+}
+
 static int check_usage(struct nb_run *run)
 {
 	const struct nb_options *options = &run->options;
 	const char *message = NULL;
+	struct nb_port_spec spec;
 
+	if (!options->all && !options->all_networks && run->word_count == 1 &&
+	    nb_port_parse(run->words[0], &spec, NULL) == 0)
+		return require_network(run, &spec);
 	if (options->all_networks && run->word_count > 0)
 		message = "remove --all-networks takes no NETWORK and no PORT";
 	else if (!options->all_networks && run->word_count == 0)

@@ -97,4 +97,20 @@ def _():
     expect_eq(lab.json("verify", "br-app")["verified"], True, "of one that is there")
 
 
+@case("remove of what is absent stays no failure, and names the nearest")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    found = lab.json("remove", "br-ap", "11434", rc=0)
+    expect_eq(found["changed"], False, "changed")
+    expect_match("br-app", " ".join(found["warnings"]), "the nearest")
+
+
+@case("remove PORT alone names the network that is missing")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    refused(2, "NETWORK comes first: nat-bridge remove br-app 11434", "remove", "11434")
+    refused(2, "NETWORK comes first: nat-bridge remove NETWORK 9999", "remove", "9999")
+    refused(2, "needs a PORT", "remove", "br-app")
+
+
 run(fresh)

@@ -77,7 +77,7 @@ const struct nb_command nb_commands[] = {
 	},
 	{
 		.name = "doctor",
-		.synopsis = "[NETWORK [PORT]]",
+		.synopsis = "[NETWORK] [PORT]",
 		.summary = "find out why it does not work, and prove it",
 		.description =
 			"Reads what may be wrong, and dials each mapping from its network; a rule\n"

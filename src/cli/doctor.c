@@ -334,7 +334,7 @@ int nb_command_doctor(struct nb_run *run)
 
 	if (run->word_count > 2)
 		r = nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
-				 "doctor takes a NETWORK and a PORT of it, or less (try: "
+				 "doctor takes a NETWORK and a PORT, or one of them (try: "
 				 "nat-bridge doctor --help)");
 	/* also where nothing is found: this user cannot find what there is to mend */
 	if (r == 0 && run->options.fix && !run->options.dry_run && geteuid() != 0)

@@ -103,6 +103,35 @@ static int find_network(struct nb_run *run, struct nb_examination *examination)
 	return r;
 }
 
+/* A PORT alone: it is looked at wherever it is mapped. */
+static bool is_port(const char *word)
+{
+	struct nb_port_spec spec;
+
+	return nb_port_parse(word, &spec, NULL) == 0 || nb_preset_find(word);
+}
+
+/* What the words name: NETWORK and PORT, or one of them. */
+static int read_words(struct nb_run *run, struct nb_examination *examination)
+{
+	struct nb_error refusal;
+	int r = 0;
+
+	if (run->word_count > 1)
+		r = nb_words_to_specs(run, &run->words[1], 1, &examination->specs,
+				      &examination->spec_count);
+	if (r == 0 && run->word_count)
+		r = find_network(run, examination);
+	examination->about_network = r == 0 && run->word_count;
+	if (r == 0 || run->word_count != 1 || !is_port(run->words[0]))
+		return r;
+	/* no network has that name; one whose name is ambiguous is meant */
+	refusal = run->error;
+	if (strcmp(refusal.code, "no-network") != 0 && strcmp(refusal.code, "usage") != 0)
+		return r;
+	return nb_words_to_specs(run, run->words, 1, &examination->specs, &examination->spec_count);
+}
+
 static const char *word_spec(const struct nb_port_spec *spec, char *buffer, size_t size)
 {
 	snprintf(buffer, size, "%u/%s", spec->port, nb_protocol_name(spec->protocol));
@@ -127,8 +156,9 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 {
 	const struct nb_inventory *inventory = &examination->view.inventory;
 	const struct nb_stored *near = NULL, *elsewhere = NULL, *other_protocol = NULL;
-	char network[NB_NETWORK_SIZE], other[NB_NETWORK_SIZE], port[16];
+	char network[NB_NETWORK_SIZE] = "any network", other[NB_NETWORK_SIZE] = "", port[16];
 	char words[NB_TARGET_SIZE + 16];
+	bool named = examination->about_network;
 	struct nb_cause *cause;
 
 	for (size_t i = 0; i < inventory->count; i++) {
@@ -154,16 +184,21 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 			     !near && elsewhere ? "wrong-network" : "not-mapped");
 	if (!cause)
 		return;
-	nb_network_format(&examination->network, network);
+	if (named)
+		nb_network_format(&examination->network, network);
 	word_spec(spec, port, sizeof(port));
-	memcpy(cause->network, network, sizeof(cause->network));
+	if (named)
+		memcpy(cause->network, network, sizeof(cause->network));
+	else if (near)
+		nb_network_format(&near->mapping.network, other);
 	cause->port = spec->port;
 	cause->protocol = spec->protocol;
 	if (near)
 		snprintf(cause->what, sizeof(cause->what),
-			 "%s is not mapped on %s, but %u is, which leads to port %u of the host: "
-			 "dial %u",
-			 port, network, near->mapping.port, spec->port, near->mapping.port);
+			 "%s is not mapped on %s, but %u is%s%s%s, which leads to port %u of the "
+			 "host: dial %u",
+			 port, network, near->mapping.port, other[0] ? " (" : "", other,
+			 other[0] ? ")" : "", spec->port, near->mapping.port);
 	else if (other_protocol)
 		snprintf(cause->what, sizeof(cause->what), "%s is not mapped on %s, but %u/%s is",
 			 port, network, spec->port,
@@ -180,7 +215,8 @@ static void blame_unmapped(struct nb_run *run, struct nb_examination *examinatio
 	snprintf(cause->evidence, sizeof(cause->evidence), "%s%s", run->options.rules,
 		 examination->view.visible ? ", and the kernel's table" : "");
 	/* there it leads somewhere, and is to lead there from here, too */
-	snprintf(cause->mend, sizeof(cause->mend), "nat-bridge add %s %s", network,
+	snprintf(cause->mend, sizeof(cause->mend), "nat-bridge add %s %s",
+		 named ? network : "NETWORK",
 		 !near && elsewhere ? word_mapping(&elsewhere->mapping, words, sizeof(words))
 				    : port);
 }
@@ -248,15 +284,10 @@ int nb_doctor_choose(struct nb_run *run, struct nb_examination *examination)
 	struct nb_resolver resolver = { .run = run, .links = nb_view_links(&examination->view) };
 	const struct nb_resolution none = { 0 }, *resolution = &none;
 	struct nb_mapping asked = { 0 };
-	int r = 0;
+	int r;
 
-	examination->about_network = run->word_count > 0;
-	if (run->word_count > 1)
-		r = nb_words_to_specs(run, &run->words[1], 1, &examination->specs,
-				      &examination->spec_count);
-	if (r == 0 && run->word_count)
-		r = find_network(run, examination);
-	if (r == 0 && run->word_count) {
+	r = read_words(run, examination);
+	if (r == 0 && examination->about_network) {
 		asked.network = examination->network;
 		resolution = nb_resolve(&resolver, &asked);
 		if (!resolution)

@@ -113,4 +113,20 @@ def _():
     refused(2, "needs a PORT", "remove", "br-app")
 
 
+@case("doctor PORT: that port, wherever it is mapped")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}", "8080")
+    lab.good("add", "br-two", f"11434:{lab.mapped}")
+    for word in ("11434", "11434/tcp", "ollama"):
+        found = lab.json("doctor", word)
+        expect_eq([(p["bridge"], p["port"]) for p in found["probes"]],
+                  [("br-app", 11434), ("br-two", 11434)], f"doctor {word}: what was tried")
+    cause = first("9999")
+    expect_eq(cause["code"], "not-mapped", "a port that is not mapped")
+    expect_match("9999/tcp is not mapped on any network", cause["what"], "its words")
+    expect_eq(cause["mend"], "nat-bridge add NETWORK 9999/tcp", "its mend")
+    cause = first(str(lab.mapped))
+    expect_match(r"11434 is \(iface:br-\w+\), which leads to", cause["what"], "the target's number: its words")
+
+
 run(fresh)

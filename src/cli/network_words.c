@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* NETWORK words of the command line -> networks. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cli.h"
+#include "nat-bridge/route.h"
 
 /* Every name that a bare NETWORK could have meant. */
 struct candidates {
@@ -42,6 +44,100 @@ static int collect_candidates(struct nb_run *run, const struct nb_link_list *lin
 	return 0;
 }
 
+/* --- An address in place of a name --- */
+
+/* "172.30.0.0/24" or "172.30.0.1" (a length of 32), in host byte order. */
+static bool parse_prefix(const char *word, struct nb_prefix *ret)
+{
+	char address[INET_ADDRSTRLEN];
+	size_t length = strcspn(word, "/");
+	struct in_addr in;
+	uint16_t bits = 32;
+
+	if (length >= sizeof(address))
+		return false;
+	memcpy(address, word, length);
+	address[length] = '\0';
+	if (inet_pton(AF_INET, address, &in) != 1 ||
+	    (word[length] && (nb_port_number_parse(word + length + 1, &bits) < 0 || bits > 32)))
+		return false;
+	*ret = (struct nb_prefix){ .address = ntohl(in.s_addr), .length = bits };
+	return true;
+}
+
+static bool is_within(const struct nb_prefix *prefix, uint32_t address)
+{
+	return prefix->length > 0 && prefix->length <= 32 &&
+	       (prefix->address ^ address) >> (32 - prefix->length) == 0;
+}
+
+/* The device of containers whose network holds the address, and how that belongs to it. */
+static const struct nb_link *find_holder(const struct nb_link_list *links,
+					 const struct nb_address_list *addresses,
+					 const struct nb_prefix *asked, const char **ret_how)
+{
+	char why[256];
+
+	for (size_t i = 0; i < addresses->count; i++) {
+		const struct nb_prefix *own = &addresses->items[i].prefix;
+
+		if (!is_within(own, asked->address))
+			continue;
+		*ret_how = asked->length == own->length && own->length < 32 ? "the network"
+			   : asked->address == own->address		    ? "the address"
+									    : "in the network";
+		for (size_t j = 0; j < links->count; j++)
+			if (links->items[j].index == addresses->items[i].ifindex &&
+			    !links->items[j].loopback &&
+			    nb_link_is_private(links, &links->items[j], why, sizeof(why)))
+				return &links->items[j];
+	}
+	return NULL;
+}
+
+/*
+ * Fill run->error with @status if @word is an address, or a network, of a bridge: its name is what
+ * is asked for. 0: it is none.
+ */
+static int refuse_address(struct nb_run *run, const char *word, enum nb_status status)
+{
+	struct nb_netlink *nl = run->nl ? run->nl : nb_netlink_new();
+	struct nb_address_list addresses = { 0 };
+	struct nb_link_list links = { 0 };
+	const struct nb_link *link = NULL;
+	char words[256] = "", name[NB_NETWORK_SIZE];
+	struct nb_network network;
+	struct nb_prefix asked;
+	struct nb_error ignored;
+	const char *how;
+	int r = 0;
+
+	if (nl && parse_prefix(word, &asked) && nb_link_dump(nl, &links, &ignored) == 0 &&
+	    nb_route_addresses(nl, &addresses, &ignored) == 0)
+		link = find_holder(&links, &addresses, &asked, &how);
+	if (link) {
+		for (size_t i = 1; i < run->word_count; i++)
+			snprintf(words + strlen(words), sizeof(words) - strlen(words), " %s",
+				 run->words[i]);
+		/* before the configuration is read nobody knows where engines are */
+		if (run->nl && nb_ask_bridge(run, link->name, false, &network))
+			nb_network_format(&network, name);
+		else
+			snprintf(name, sizeof(name), "%s", link->name);
+		r = nb_error_set(&run->error, status, EINVAL,
+				 status == NB_STATUS_USAGE ? "usage" : "no-network",
+				 "%s is %s of %s: nat-bridge %s %s%s", word, how, name,
+				 run->command->name, name, words);
+	}
+	nb_address_list_clear(&addresses);
+	nb_link_list_clear(&links);
+	if (nl != run->nl)
+		nb_netlink_free(nl);
+	return r;
+}
+
+/* --- Names --- */
+
 /* Is it a container that was meant? Its network has another name as a rule. */
 static bool is_container(struct nb_run *run, const char *word)
 {
@@ -75,6 +171,9 @@ static int refuse_unknown(struct nb_run *run, const char *word, const struct nb_
 				    "%.95s is a container, no network: container:%.95s maps every "
 				    "network that it is attached to",
 				    word, word);
+	r = refuse_address(run, word, NB_STATUS_FAILED);
+	if (r < 0)
+		return r;
 	r = collect_candidates(run, links, &candidates);
 	if (r < 0)
 		return r;
@@ -108,6 +207,7 @@ int nb_resolve_check_word(struct nb_run *run, const char *word)
 	struct nb_network network;
 	char docker[NB_NETWORK_SIZE + 16];
 	const char *why;
+	int r;
 
 	if (nb_network_is_qualified(word))
 		return nb_network_parse(word, &network, &run->error);
@@ -115,9 +215,13 @@ int nb_resolve_check_word(struct nb_run *run, const char *word)
 	if (strchr(word, '*') && nb_network_parse(docker, &network, NULL) == 0)
 		return nb_network_parse(word, &network, &run->error);
 	if (!nb_ifname_valid(word, &why) && nb_network_parse(docker, &network, NULL) < 0)
-		return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage",
-				    "NETWORK '%.80s' %s", word, why);
-	return 0;
+		r = refuse_address(run, word, NB_STATUS_USAGE);
+	else
+		return 0;
+	if (r < 0)
+		return r;
+	return nb_error_set(&run->error, NB_STATUS_USAGE, EINVAL, "usage", "NETWORK '%.80s' %s",
+			    word, why);
 }
 
 /* A place where a bare name was found. */

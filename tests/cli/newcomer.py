@@ -129,4 +129,16 @@ def _():
     expect_match(r"11434 is \(iface:br-\w+\), which leads to", cause["what"], "the target's number: its words")
 
 
+@case("an address in place of the network: whose it is")
+def _():
+    refused(2, "172.30.0.0/24 is the network of br-app: nat-bridge add br-app 11434",
+            "add", "172.30.0.0/24", "11434")
+    refused(1, "172.30.0.1 is the address of br-app: nat-bridge add br-app 11434",
+            "add", "172.30.0.1", "11434")
+    refused(1, "172.30.0.77 is in the network of br-app: nat-bridge doctor br-app",
+            "doctor", "172.30.0.77")
+    refused(2, "holds a slash", "add", "10.9.9.0/24", "11434")
+    refused(1, "no interface", "add", "10.9.9.9", "11434")
+
+
 run(fresh)

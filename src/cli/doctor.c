@@ -330,6 +330,7 @@ static int fix(struct nb_run *run, struct nb_examination *examination)
 int nb_command_doctor(struct nb_run *run)
 {
 	struct nb_examination examination = { 0 };
+	enum nb_status written = NB_STATUS_OK;
 	int status, r = 0;
 
 	if (run->word_count > 2)
@@ -346,9 +347,11 @@ int nb_command_doctor(struct nb_run *run)
 		r = fix(run, &examination);
 	if (r == 0)
 		drop_repeated_warnings(run, &examination);
-	if (r == 0 && run->options.report)
-		r = nb_doctor_report(run, &examination, run->options.report);
-	status = r < 0 ? nb_print_failure(run) : nb_print_doctor(run, &examination);
+	/* what was found is not lost with the file that could not be written */
+	if (r == 0 && run->options.report &&
+	    nb_doctor_report(run, &examination, run->options.report) < 0)
+		written = NB_STATUS_FAILED;
+	status = r < 0 ? nb_print_failure(run) : nb_print_doctor(run, &examination, written);
 	examination_clear(&examination);
 	return status;
 }

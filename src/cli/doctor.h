@@ -34,7 +34,9 @@ int nb_doctor_find_containers(struct nb_run *run, struct nb_examination *examina
 size_t nb_doctor_problems(const struct nb_examination *examination);
 /* Can it be said whether the host is healthy? Not by whom the ruleset does not show itself to. */
 bool nb_doctor_is_known(const struct nb_examination *examination);
-int nb_print_doctor(struct nb_run *run, const struct nb_examination *examination);
+/* @written is not OK: the report could not be written, run->error says why. */
+int nb_print_doctor(struct nb_run *run, const struct nb_examination *examination,
+		    enum nb_status written);
 /*
  * Write a file for a bug report, with names, addresses that others can reach and secrets replaced.
  * A file that exists is left alone. Fills run->error on failure.

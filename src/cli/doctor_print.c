@@ -212,16 +212,23 @@ static void print_sum(const struct nb_screen *screen, const struct nb_examinatio
 			       "--payload");
 }
 
-int nb_print_doctor(struct nb_run *run, const struct nb_examination *examination)
+int nb_print_doctor(struct nb_run *run, const struct nb_examination *examination,
+		    enum nb_status written)
 {
 	const struct nb_cause_list *causes = &examination->diagnosis.causes;
 	bool healthy = nb_doctor_is_known(examination) && nb_doctor_problems(examination) == 0;
-	enum nb_status status = healthy ? NB_STATUS_OK : NB_STATUS_FAILED;
+	enum nb_status status = healthy ? written : NB_STATUS_FAILED;
 	struct nb_screen screen;
+	cJSON *object;
 
 	nb_print_warnings(run);
+	if (written != NB_STATUS_OK)
+		nb_print_error(&run->error);
 	if (run->options.json) {
-		nb_json_print(run, nb_doctor_to_json(run, examination));
+		object = nb_doctor_to_json(run, examination);
+		if (written != NB_STATUS_OK)
+			nb_json_add_error(object, &run->error);
+		nb_json_print(run, object);
 	} else if (!run->options.quiet) {
 		nb_screen_open(&screen, stdout);
 		for (size_t i = 0; i < causes->count; i++)

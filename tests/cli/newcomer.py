@@ -141,4 +141,24 @@ def _():
     refused(1, "no interface", "add", "10.9.9.9", "11434")
 
 
+@case("doctor --report to where nothing can be written: the findings are not lost")
+def _():
+    lab.good("add", "br-app", f"11434:{lab.mapped}")
+    done = lab.nb("doctor", "--report", "/nowhere/x")
+    expect_eq(done.rc, 1, "exit status")
+    expect_match("cannot write the report: /nowhere/x", done.err, "why")
+    expect_match("healthy", done.out, "what was found")
+    found = lab.json("doctor", "--report", "/nowhere/x", rc=1)
+    expect_eq((found["healthy"], found["error"]["code"]), (True, "report"), "in JSON")
+    expect_eq(len(found["probes"]), 1, "what was tried")
+    path = lab.dir + "/report.json"
+    lab.good("doctor", "--report", path)
+    before = os.stat(path)
+    expect(before.st_size > 100, "a report")
+    expect_eq(lab.nb("doctor", "--report", path).rc, 1, "one that is there already")
+    expect_eq((os.stat(path).st_ino, os.stat(path).st_size), (before.st_ino, before.st_size),
+              "it is left alone")
+    os.unlink(path)
+
+
 run(fresh)

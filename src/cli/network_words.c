@@ -12,8 +12,14 @@
 struct candidates {
 	const char **names;
 	size_t count;
-	size_t bridges; /* index of the first bridge among them, or SIZE_MAX */
+	size_t first; /* index of the one to name if none is near, or SIZE_MAX */
 };
+
+/* The network that each engine comes with. */
+static bool is_stock(const char *name)
+{
+	return strcmp(name, "bridge") == 0 || strcmp(name, "podman") == 0;
+}
 
 static int collect_candidates(struct nb_run *run, const struct nb_link_list *links,
 			      struct candidates *ret)
@@ -22,23 +28,29 @@ static int collect_candidates(struct nb_run *run, const struct nb_link_list *lin
 		      run->engines[NB_ENGINE_PODMAN].count;
 
 	*ret = (struct candidates){ .names = calloc(room + 1, sizeof(*ret->names)),
-				    .bridges = SIZE_MAX };
+				    .first = SIZE_MAX };
 	if (!ret->names)
 		return nb_out_of_memory(run);
 	for (int engine = NB_ENGINE_DOCKER; engine < NB_ENGINE_COUNT; engine++) {
 		const struct nb_engine_answer *answer = &run->engines[engine];
 
-		for (size_t i = 0; i < answer->count; i++)
-			if (answer->networks[i].bridge[0])
-				ret->names[ret->count++] = answer->networks[i].name;
+		for (size_t i = 0; i < answer->count; i++) {
+			if (!answer->networks[i].bridge[0])
+				continue;
+			/* somebody's own rather than the one that each engine comes with */
+			if (ret->first == SIZE_MAX || is_stock(ret->names[ret->first]))
+				ret->first = ret->count;
+			ret->names[ret->count++] = answer->networks[i].name;
+		}
 	}
 	for (size_t i = 0; i < links->count; i++) {
 		const struct nb_link *link = &links->items[i];
 
 		if (link->loopback)
 			continue;
-		if (ret->bridges == SIZE_MAX && strcmp(link->kind, "bridge") == 0)
-			ret->bridges = ret->count;
+		/* an engine's bridge is better called by its network's name */
+		if (ret->first == SIZE_MAX && strcmp(link->kind, "bridge") == 0)
+			ret->first = ret->count;
 		ret->names[ret->count++] = link->name;
 	}
 	return 0;
@@ -178,9 +190,9 @@ static int refuse_unknown(struct nb_run *run, const char *word, const struct nb_
 	if (r < 0)
 		return r;
 	nearest = nb_nearest(word, candidates.names, candidates.count);
-	/* the first bridge is a better hint than none */
+	/* any is a better hint than none */
 	if (nearest == SIZE_MAX)
-		nearest = candidates.bridges;
+		nearest = candidates.first;
 	if (nearest != SIZE_MAX)
 		snprintf(hint, sizeof(hint), "; there is %s", candidates.names[nearest]);
 	free(candidates.names);

@@ -161,4 +161,16 @@ def _():
     os.unlink(path)
 
 
+@case("an unknown name beside networks of an engine: one of those, not its bridge")
+def _():
+    docker = FakeEngine(lab.dir + "/docker.sock")
+    docker.networks = [network("agents", bridge="br-app"), network("bridge", bridge="br-two")]
+    try:
+        for words in (("doctor", "nosuch", "11434"), ("add", "nosuch", "11434")):
+            refused(1, "; there is agents", *words, env=ENGINES)
+    finally:
+        docker.stop()
+    refused(1, "; there is br-app", "add", "nosuch", "11434", env=ENGINES)
+
+
 run(fresh)

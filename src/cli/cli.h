@@ -373,6 +373,8 @@ struct nb_resolver {
 	/* guards and the networks that they are for: what is known when an engine is silent; or
 	 * NULL */
 	const struct nb_bridge_list *bridges;
+	/* NULL, or a NETWORK: that the engine of another one is silent is not told */
+	const char *about;
 	struct nb_network network;
 	char *except;
 	struct nb_resolution resolution;
@@ -431,9 +433,13 @@ struct nb_inventory {
 	size_t count;
 };
 
-/* @state NULL: the kernel's ruleset is not visible. Borrows from rules, state and links. */
+/*
+ * @state NULL: the kernel's ruleset is not visible. @about is for struct nb_resolver. Borrows from
+ * rules, state and links.
+ */
 int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
-		      const struct nb_link_list *links, struct nb_inventory *ret);
+		      const struct nb_link_list *links, const char *about,
+		      struct nb_inventory *ret);
 void nb_inventory_clear(struct nb_inventory *inventory);
 /* What an element of the kernel is a mapping of, as far as comments tell; without its life. */
 struct nb_mapping nb_element_to_mapping(const struct nb_element *element,

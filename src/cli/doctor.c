@@ -28,6 +28,8 @@ static int read_view(struct nb_run *run, struct nb_view *ret)
 
 	run->word_count = 0;
 	ret->goes_on = true;
+	/* what was asked for is resolved again, and says what it misses */
+	ret->about = words ? run->words[0] : NULL;
 	r = nb_view_prepare(run);
 	if (r == 0)
 		r = nb_view_read(run, ret);

@@ -78,6 +78,7 @@ struct maker {
 	struct nb_run *run;
 	const struct nb_state *state;
 	const struct nb_link_list *links;
+	const char *about;
 	struct nb_stored *items;
 	size_t count;
 	size_t capacity;
@@ -218,6 +219,7 @@ static int make(struct maker *maker)
 		.run = maker->run,
 		.links = maker->links,
 		.bridges = maker->state ? &maker->state->bridges : NULL,
+		.about = maker->about,
 	};
 	struct nb_element_list keys = { 0 };
 	int r = 0;
@@ -240,9 +242,9 @@ static int make(struct maker *maker)
 }
 
 int nb_inventory_make(struct nb_run *run, const struct nb_state *state,
-		      const struct nb_link_list *links, struct nb_inventory *ret)
+		      const struct nb_link_list *links, const char *about, struct nb_inventory *ret)
 {
-	struct maker maker = { .run = run, .state = state, .links = links };
+	struct maker maker = { .run = run, .state = state, .links = links, .about = about };
 
 	if (make(&maker) < 0) {
 		free(maker.items);

@@ -464,7 +464,7 @@ int nb_command_remove(struct nb_run *run)
 		r = read_state(run, &removal);
 	if (r == 0)
 		r = nb_inventory_make(run, &removal.state, &removal.state.links,
-				      &removal.inventory);
+				      run->word_count ? run->words[0] : NULL, &removal.inventory);
 	if (r == 0)
 		r = choose(run, &removal);
 	if (r == 0)

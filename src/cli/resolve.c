@@ -68,6 +68,20 @@ static int resolve_by_memory(struct nb_resolver *resolver, const struct nb_mappi
 	return r;
 }
 
+static bool is_named(const struct nb_network *network, const char *word)
+{
+	char qualified[NB_NETWORK_SIZE];
+
+	return strcmp(network->name, word) == 0 ||
+	       strcmp(nb_network_format(network, qualified), word) == 0;
+}
+
+static void warn_silent(struct nb_resolver *resolver, const char *why)
+{
+	if (!resolver->about || is_named(&resolver->network, resolver->about))
+		nb_warn(&resolver->run->warnings, "%s", why);
+}
+
 /* The engine is silent: where the guards say that the network is, it stays. */
 static int resolve_by_guards(struct nb_resolver *resolver, const struct nb_mapping *mapping)
 {
@@ -138,7 +152,7 @@ static int resolve_by_engine(struct nb_resolver *resolver, const struct nb_mappi
 	if (!answer)
 		return -ENOMEM;
 	if (!answer->known) {
-		nb_warn(&resolver->run->warnings, "%s", answer->why);
+		warn_silent(resolver, answer->why);
 		snprintf(resolution->why, sizeof(resolution->why), "%s", answer->why);
 		return resolve_by_guards(resolver, mapping);
 	}
@@ -304,7 +318,7 @@ static int resolve_container(struct nb_resolver *resolver, const struct nb_mappi
 		r = r < 0 ? r
 			  : word_no_container(resolver, network->name, title, traced ? silent : "");
 	} else {
-		nb_warn(&resolver->run->warnings, "%s", silent);
+		warn_silent(resolver, silent);
 		memcpy(resolution->why, silent, sizeof(silent));
 	}
 	return r;

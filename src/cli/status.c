@@ -268,7 +268,7 @@ static bool is_about(const struct nb_run *run, const struct nb_picture *picture,
 static void find_drift(struct nb_run *run, struct nb_picture *picture)
 {
 	struct nb_error before = run->error;
-	struct nb_wanted wanted = { .keep_going = true };
+	struct nb_wanted wanted = { .keep_going = true, .about = picture->view.about };
 	struct nb_findings *drift = &picture->drift;
 	size_t kept = 0;
 

@@ -128,7 +128,7 @@ static int read_view(struct nb_run *run, struct nb_view *view)
 		r = nb_link_dump(run->nl, &view->links, &run->error);
 	if (r == 0)
 		r = nb_inventory_make(run, view->visible ? &view->state : NULL, nb_view_links(view),
-				      &view->inventory);
+				      view->about, &view->inventory);
 	if (r == 0 && view->visible)
 		r = nb_probe_ingress(run, &view->state.bridges, &view->state);
 	return r;
@@ -169,8 +169,11 @@ static int warn_ingress(struct nb_run *run, const struct nb_view *view)
 
 int nb_view_read(struct nb_run *run, struct nb_view *ret)
 {
-	int r = read_view(run, ret);
+	int r;
 
+	if (run->word_count)
+		ret->about = run->words[0];
+	r = read_view(run, ret);
 	if (r < 0)
 		return r;
 	if (ret->visible && ret->state.table == NB_TABLE_NEWER)

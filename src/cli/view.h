@@ -11,6 +11,7 @@ struct nb_view {
 	bool goes_on;		   /* set by the caller: without the rule files' directory, too, */
 	bool unread;		   /* which could not be read: run->error says why */
 	bool requires_network;	   /* set by the caller: a NETWORK without mappings is a failure */
+	const char *about;	   /* set by the caller, or the NETWORK: only its engine matters */
 	struct nb_state state;	   /* ... and is here */
 	struct nb_link_list links; /* use nb_view_links() */
 	struct nb_inventory inventory;

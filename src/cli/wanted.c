@@ -437,7 +437,10 @@ int nb_wanted_build(struct nb_run *run, const struct nb_state *state, struct nb_
 		.state = state,
 		.desired = desired,
 		.wanted = wanted,
-		.resolver = { .run = run, .links = &state->links, .bridges = &state->bridges },
+		.resolver = { .run = run,
+			      .links = &state->links,
+			      .bridges = &state->bridges,
+			      .about = wanted->about },
 	};
 	int r = nb_wanted_require_directory(run, state);
 

@@ -22,6 +22,7 @@ struct nb_wanted {
 	bool timed;		 /* some of it has a life span */
 	bool keep_going;	 /* leave the refused out instead of failing */
 	bool keep_refused;	 /* what is there of the refused is no finding of its own */
+	const char *about;	 /* NULL, or a NETWORK: for struct nb_resolver */
 	bool keep_all; /* while a file cannot be read withdraw nothing, whatever it mentions */
 	/* runtime mappings to bring back; or NULL. Borrowed. */
 	const struct nb_element_list *remembered;

@@ -173,4 +173,22 @@ def _():
     refused(1, "; there is br-app", "add", "nosuch", "11434", env=ENGINES)
 
 
+@case("a silent engine is told of where it matters alone")
+def _():
+    docker = FakeEngine(lab.dir + "/docker.sock")
+    docker.networks = [network("agents", bridge="br-two")]
+    lab.good("add", "br-app", "11434", env=ENGINES)
+    lab.good("add", "agents", "11434", env=ENGINES)
+    docker.stop()
+    for words in (("list",), ("list", "agents"), ("list", "docker:agents"), ("status",), ("check",),
+                  ("doctor",), ("doctor", "agents")):
+        done = lab.nb(*words, env=ENGINES)
+        expect_match("docker.sock", done.out + done.err, f"{words}: it matters")
+    for words in (("list", "br-app"), ("status", "br-app"), ("list", "iface:br-app"),
+                  ("verify", "br-app"), ("doctor", "br-app"), ("remove", "br-app", "9999"), ("remove", "br-app", "11434")):
+        done = lab.nb(*words, env=ENGINES)
+        expect("docker.sock" not in done.out + done.err, f"{words}: it does not: {done}")
+    expect_match("docker.sock", lab.nb("remove", "agents", "11434", env=ENGINES).err, "remove")
+
+
 run(fresh)

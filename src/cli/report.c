@@ -10,6 +10,7 @@
 #include "../model/text.h"
 #include "cli.h"
 #include "json.h"
+#include "screen.h"
 
 int nb_row_append(struct nb_row_list *list, const struct nb_row *row)
 {
@@ -272,12 +273,6 @@ const char *nb_format_left(int64_t seconds, char *buffer, size_t size)
 	return buffer;
 }
 
-#define COLUMNS 8
-
-struct cells {
-	char text[COLUMNS][NB_NETWORK_SIZE + NB_IFNAME_SIZE + 4];
-};
-
 /* The file that `add` makes for it: the name says nothing that the row does not. */
 static bool has_usual_name(const struct nb_row *row)
 {
@@ -288,72 +283,73 @@ static bool has_usual_name(const struct nb_row *row)
 	return usual;
 }
 
-static void fill_cells(const struct nb_row *row, int64_t now, struct cells *cells)
+static void fill_cells(const struct nb_row *row, int64_t now, struct nb_cell *cells)
 {
 	const struct nb_mapping *mapping = row->mapping;
+	char network[NB_NETWORK_SIZE], text[NB_TARGET_SIZE];
 
-	memset(cells, 0, sizeof(*cells));
-	nb_network_format(&mapping->network, cells->text[0]);
+	nb_network_format(&mapping->network, network);
 	/* one row for each bridge that it is */
-	if (row->bridge && nb_network_is_several(&mapping->network)) {
-		size_t used = strlen(cells->text[0]);
-
-		snprintf(cells->text[0] + used, sizeof(cells->text[0]) - used, " (%s)",
-			 row->bridge);
-	}
-	snprintf(cells->text[1], sizeof(cells->text[1]), "%u/%s", mapping->port,
-		 nb_protocol_name(mapping->protocol));
-	nb_target_format(&mapping->target, cells->text[2]);
-	snprintf(cells->text[3], sizeof(cells->text[3]), "%s", row->state ? row->state : "?");
+	if (row->bridge && nb_network_is_several(&mapping->network))
+		nb_cell_set(&cells[0], NB_PAINT_NONE, "%s (%s)", network, row->bridge);
+	else
+		nb_cell_set(&cells[0], NB_PAINT_NONE, "%s", network);
+	nb_cell_set(&cells[1], NB_PAINT_NONE, "%u/%s", mapping->port,
+		    nb_protocol_name(mapping->protocol));
+	nb_cell_set(&cells[2], NB_PAINT_NONE, "%s", nb_target_format(&mapping->target, text));
+	nb_cell_set(&cells[3], NB_PAINT_NONE, "%s", row->state ? row->state : "?");
+	nb_cell_set(&cells[4], NB_PAINT_NONE, "-");
+	nb_cell_set(&cells[5], NB_PAINT_NONE, "-");
 	if (row->counted) {
-		snprintf(cells->text[4], sizeof(cells->text[4]), "%llu",
-			 (unsigned long long)row->connections);
-		nb_format_bytes(row->bytes, cells->text[5], sizeof(cells->text[5]));
-	} else {
-		strcpy(cells->text[4], "-");
-		strcpy(cells->text[5], "-");
+		nb_cell_set(&cells[4], NB_PAINT_NONE, "%llu", (unsigned long long)row->connections);
+		nb_cell_set(&cells[5], NB_PAINT_NONE, "%s",
+			    nb_format_bytes(row->bytes, text, sizeof(text)));
 	}
 	if (!mapping->until)
-		strcpy(cells->text[6], "never");
+		nb_cell_set(&cells[6], NB_PAINT_NONE, "never");
 	else if (mapping->until <= now)
-		strcpy(cells->text[6], "over");
+		nb_cell_set(&cells[6], NB_PAINT_NONE, "over");
 	else
-		nb_format_left(mapping->until - now, cells->text[6], sizeof(cells->text[6]));
-	nb_copy_line(cells->text[7], 91,
-		     row->file && !has_usual_name(row) ? row->file : row->origin);
+		nb_cell_set(&cells[6], NB_PAINT_NONE, "%s",
+			    nb_format_left(mapping->until - now, text, sizeof(text)));
+	nb_cell_set(&cells[7], NB_PAINT_NONE, "%s",
+		    row->file && !has_usual_name(row) ? row->file : row->origin);
 }
 
-static void print_table(const struct nb_row_list *rows)
+/* What a terminal has no room for is cut out of names; what is no terminal gets them whole. */
+static int print_table(const struct nb_row_list *rows)
 {
-	static const char *const heads[COLUMNS] = { "NETWORK", "PORT",	"TARGET",  "STATE",
-						    "CONNS",   "BYTES", "EXPIRES", "FROM" };
+	struct nb_table table = {
+		.columns = { { .head = "NETWORK", .least = 10 },
+			     { .head = "PORT" },
+			     { .head = "TARGET" },
+			     { .head = "STATE" },
+			     { .head = "CONNS", .right = true },
+			     { .head = "BYTES", .right = true },
+			     { .head = "EXPIRES" },
+			     { .head = "FROM", .least = 6 } },
+		.column_count = 8,
+	};
+	struct nb_table *tables[] = { &table };
 	int64_t now = nb_now_ms() / 1000;
-	size_t widths[COLUMNS];
-	struct cells cells;
+	struct nb_screen screen;
+	int r = 0;
 
-	for (size_t c = 0; c < COLUMNS; c++)
-		widths[c] = strlen(heads[c]);
-	for (size_t i = 0; i < rows->count; i++) {
-		fill_cells(&rows->items[i], now, &cells);
-		for (size_t c = 0; c < COLUMNS; c++)
-			if (strlen(cells.text[c]) > widths[c])
-				widths[c] = strlen(cells.text[c]);
-	}
-	for (size_t i = 0; i <= rows->count; i++) {
-		if (i > 0)
-			fill_cells(&rows->items[i - 1], now, &cells);
-		for (size_t c = 0; c < COLUMNS; c++) {
-			const char *text = i == 0 ? heads[c] : cells.text[c];
-			int width = (int)widths[c];
+	nb_screen_open(&screen, stdout);
+	for (size_t i = 0; r == 0 && i < rows->count; i++) {
+		struct nb_cell *cells = nb_table_append(&table);
 
-			if (c == COLUMNS - 1)
-				printf("%s\n", text);
-			else if (c == 4 || c == 5)
-				printf("%*s  ", width, text);
-			else
-				printf("%-*s  ", width, text);
-		}
+		if (cells)
+			fill_cells(&rows->items[i], now, cells);
+		else
+			r = -ENOMEM;
 	}
+	if (r == 0) {
+		nb_table_fit(&screen, tables, 1, screen.width);
+		nb_table_print(&screen, &table, "", true);
+	}
+	nb_table_clear(&table);
+	return r;
 }
 
 const char *nb_no_mappings(const struct nb_run *run)
@@ -376,10 +372,10 @@ int nb_print_list(struct nb_run *run, const struct nb_row_list *rows, enum nb_st
 			nb_json_add_error(object, &run->error);
 		nb_json_print(run, object);
 	} else if (!run->options.quiet) {
-		if (rows->count)
-			print_table(rows);
-		else
+		if (rows->count == 0)
 			puts(nb_no_mappings(run));
+		else if (print_table(rows) < 0)
+			status = NB_STATUS_FAILED;
 	}
 	return nb_print_flush(status);
 }

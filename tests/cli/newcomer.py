@@ -191,4 +191,17 @@ def _():
     expect_match("docker.sock", lab.nb("remove", "agents", "11434", env=ENGINES).err, "remove")
 
 
+@case("list fits into the width that there is")
+def _():
+    name = "docker:a-very-long-project_default-with-a-name-of-its-own"
+    lab.write_rules({"a.json": {"version": 1, "mappings": [
+        {"network": name, "port": 11434, "target": "127.0.0.1:11434"},
+        {"network": "iface:br-app", "port": 8080}]}})
+    for width in (80, 100, 120):
+        text = lab.good("list", env={"COLUMNS": str(width)}).out
+        expect(max(map(len, text.splitlines())) <= width, f"{width} columns:\n{text}")
+        expect_match("11434/tcp +127.0.0.1:11434 +pending", text, "the rest is whole")
+    expect_match(name, lab.good("list").out, "without a terminal nothing is cut")
+
+
 run(fresh)

@@ -223,9 +223,9 @@ static void advise_internal(struct nb_run *run, const struct nb_mapping *mapping
 
 			if (one->internal && stands_for(mapping, (enum nb_engine)engine, one))
 				nb_warn(&run->warnings,
-					"%s:%s is internal: its containers have no default route, "
-					"and reach the host at that network's own gateway alone "
-					"(not host.docker.internal)",
+					"%s:%s is internal: dial that network's own gateway there; "
+					"an engine that gives its containers no default route "
+					"leaves host.docker.internal unreachable to them",
 					nb_engine_name((enum nb_engine)engine), one->name);
 		}
 	}

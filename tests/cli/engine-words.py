@@ -16,7 +16,7 @@ lab = enter(__file__, containers=False)
 docker = FakeEngine(lab.dir + "/docker.sock")
 for variable in ("DOCKER_HOST", "CONTAINER_HOST", "SUDO_USER"):
     os.environ.pop(variable, None)
-INTERNAL = "is internal: its containers have no default route"
+INTERNAL = "is internal: dial that network's own gateway there"
 
 
 def fresh(**more):

@@ -90,6 +90,21 @@ has "host.docker.internal (host-gateway) from a network of its own" \
 	"$(docker_dial agents host.docker.internal 11434 \
 		--add-host host.docker.internal:host-gateway)" "host 172."
 
+# --- An internal network: Docker 20.10 gives its containers a default route, newer ones do not ---
+
+must docker network create --internal inner >/dev/null
+nb add inner 11434 >/dev/null 2>"$T/err"
+has "an internal network: which address is certain" "$(cat "$T/err")" "own gateway there"
+has "and is reached" "$(docker_dial inner "$(docker_gateway inner)" 11434)" "host 172."
+# shellcheck disable=SC2016 # for the container's shell
+routed=$(docker run --rm --network inner box:1 /bin/sh -c \
+	'while read -r _ to _; do [ "$to" != 00000000 ] || echo routed; done </proc/net/route')
+named=$(docker_dial inner host.docker.internal 11434 \
+	--add-host host.docker.internal:host-gateway)
+is "host.docker.internal, as far as there is a default route" "${named:+routed}" "$routed"
+ok "it goes" nb remove inner 11434
+must docker network rm inner >/dev/null
+
 # --- A container on two networks ---
 
 must docker run -d --name both --network other box:1 /bin/sleep 600 >/dev/null

@@ -35,6 +35,8 @@ const struct nb_code nb_codes[] = {
 	{ "firewall-legacy", 140, "nf_tables does not reach the chains of iptables-legacy" },
 	{ "ipsec", 145, "a policy of IPsec decides on packets when they are routed" },
 	{ "reverse-path", 150, "the kernel drops what comes from where it would not send to" },
+	{ "arp", 155,
+	  "a container that cannot ask for the bridge's hardware address sends nothing" },
 	{ "routing", 160, "answers that take another way never come back to the container" },
 	{ "traffic-control", 170, "what drops there is asked before any firewall" },
 	{ "isolated-port", 170, "frames do not pass between the container's port and the bridge" },

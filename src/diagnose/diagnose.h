@@ -78,6 +78,9 @@ struct nb_port_trouble {
 	char what[512];
 	char mend[256];
 };
+/* Why nobody tells containers the bridge's hardware address, of which the ruleset does not know. */
+bool nb_find_neighbour_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			       struct nb_port_trouble *ret);
 /* At which end is looked first. */
 enum nb_port_end { NB_END_OF_PORT, NB_END_OF_BRIDGE };
 bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,

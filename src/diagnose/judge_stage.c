@@ -36,7 +36,8 @@ static bool blame_port(struct nb_diagnosis *diagnosis, const struct nb_case *one
 	struct nb_port_trouble trouble;
 	char what[NB_CAUSE_TEXT];
 
-	if (!nb_find_port_trouble(diagnosis, one, end, &trouble))
+	if (!nb_find_port_trouble(diagnosis, one, end, &trouble) &&
+	    (end != NB_END_OF_PORT || !nb_find_neighbour_trouble(diagnosis, one, &trouble)))
 		return false;
 	snprintf(what, sizeof(what), "%s; nothing else was found where the packets vanish",
 		 trouble.what);

@@ -3,6 +3,7 @@
  * What sits between a bridge and its ports where nf_tables sees nothing: ports that do not
  * forward, VLAN filtering, XDP, filters of traffic control, qdiscs that lose packets.
  */
+#include <linux/gen_stats.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
 #include <linux/pkt_cls.h>
@@ -24,6 +25,7 @@
 
 struct search {
 	const struct nb_link *bridge;
+	pid_t pid;		      /* of the container behind the port; 0: not known */
 	const struct nb_link *device; /* whose filters are read */
 	const char *direction;
 	int port;  /* whose alone counts; 0: any */
@@ -79,9 +81,65 @@ static void blame_state(struct search *search, const char *name, unsigned int st
 	find(search, "isolated-port", what, mend);
 }
 
+/* The only device of a container, beside its loopback. False: it is not known, or has several. */
+static bool find_device(pid_t pid, char *device)
+{
+	char path[64], line[256], name[NB_IFNAME_SIZE];
+	size_t count = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/net/dev", (int)pid);
+	file = pid ? fopen(path, "re") : NULL;
+	if (!file)
+		return false;
+	while (fgets(line, sizeof(line), file)) {
+		/* of two lines of heads neither has a colon */
+		if (!strchr(line, ':') || sscanf(line, " %15[^: ]", name) != 1 ||
+		    strcmp(name, "lo") == 0)
+			continue;
+		memcpy(device, name, sizeof(name));
+		count++;
+	}
+	fclose(file);
+	return count == 1;
+}
+
+/* The other end is down: until it is up the bridge does not let the port forward. */
+static void blame_carrier(struct search *search, const char *name)
+{
+	char what[200], mend[160], device[NB_IFNAME_SIZE];
+
+	snprintf(what, sizeof(what),
+		 "port %s of the bridge has no carrier: its other end, the container's device, is "
+		 "down",
+		 name);
+	if (find_device(search->pid, device))
+		snprintf(mend, sizeof(mend), "nsenter -t %d -n ip link set %s up", (int)search->pid,
+			 device);
+	else
+		snprintf(mend, sizeof(mend), "set the container's device up, or start it anew");
+	find(search, "isolated-port", what, mend);
+}
+
+/* What is sent to an address that the bridge has not learnt goes nowhere. */
+static void blame_flooding(struct search *search, const char *name, bool floods, bool learns)
+{
+	char what[200], mend[160];
+
+	if (floods)
+		return;
+	snprintf(what, sizeof(what),
+		 "port %s of the bridge gets nothing for an address that the bridge does not know "
+		 "(flood off%s)",
+		 name, learns ? "" : ", learning off");
+	snprintf(mend, sizeof(mend), "bridge link set dev %s flood on learning on", name);
+	find(search, "isolated-port", what, mend);
+}
+
 static void read_port(struct search *search, const char *name, const struct nlattr *data)
 {
 	char what[200], mend[160];
+	bool floods = true, learns = true;
 	struct nlattr *attr;
 
 	mnl_attr_for_each_nested(attr, data) {
@@ -100,7 +158,23 @@ static void read_port(struct search *search, const char *name, const struct nlat
 			snprintf(mend, sizeof(mend), "bridge link set dev %s locked off", name);
 			find(search, "isolated-port", what, mend);
 		}
+		if (type == IFLA_BRPORT_UNICAST_FLOOD)
+			floods = value;
+		if (type == IFLA_BRPORT_LEARNING)
+			learns = value;
 	}
+	blame_flooding(search, name, floods, learns);
+}
+
+static void blame_silence(struct search *search)
+{
+	char what[200], mend[160];
+
+	snprintf(what, sizeof(what),
+		 "bridge %s does not answer who asks for its hardware address (NOARP)",
+		 search->bridge->name);
+	snprintf(mend, sizeof(mend), "ip link set %s arp on", search->bridge->name);
+	find(search, "arp", what, mend);
 }
 
 static const struct nlattr *part_of(const struct nlattr *info, unsigned int type)
@@ -164,6 +238,8 @@ static int read_link(const struct nlmsghdr *message, void *data)
 	if (info->ifi_index == search->bridge->index) {
 		if (part)
 			read_bridge(search, part);
+		if (info->ifi_flags & IFF_NOARP)
+			blame_silence(search);
 		return 0;
 	}
 	if (master != search->bridge->index || (search->port && info->ifi_index != search->port))
@@ -172,6 +248,8 @@ static int read_link(const struct nlmsghdr *message, void *data)
 		snprintf(what, sizeof(what), "port %s of the bridge is down", name);
 		snprintf(mend, sizeof(mend), "ip link set %s up", name);
 		find(search, "isolated-port", what, mend);
+	} else if (!(info->ifi_flags & IFF_RUNNING)) {
+		blame_carrier(search, name);
 	}
 	if (part)
 		read_port(search, name, part);
@@ -208,20 +286,40 @@ static int read_filter(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
+static uint32_t read_drops(const struct nlattr *stats)
+{
+	struct gnet_stats_queue queue;
+	struct nlattr *attr;
+
+	mnl_attr_for_each_nested(attr, stats) {
+		if (mnl_attr_get_type(attr) != TCA_STATS_QUEUE ||
+		    mnl_attr_get_payload_len(attr) < sizeof(queue))
+			continue;
+		memcpy(&queue, mnl_attr_get_payload(attr), sizeof(queue));
+		return queue.drops;
+	}
+	return 0;
+}
+
 static int read_qdisc(const struct nlmsghdr *message, void *data)
 {
 	/* which lose or hold packets back on purpose */
 	static const char *const losing[] = { "netem", "blackhole", "tbf", "plug", "police" };
 	const struct tcmsg *tc = mnl_nlmsg_get_payload(message);
 	struct search *search = data;
+	const char *kind = "";
 	char what[200], mend[120];
+	uint32_t dropped = 0;
 	struct nlattr *attr;
 
 	if (message->nlmsg_type != RTM_NEWQDISC || tc->tcm_ifindex != search->device->index)
 		return 0;
 	mnl_attr_for_each(attr, message, sizeof(*tc)) {
+		if (mnl_attr_get_type(attr) == TCA_STATS2)
+			dropped = read_drops(attr);
 		if (mnl_attr_get_type(attr) != TCA_KIND || !is_string(attr))
 			continue;
+		kind = mnl_attr_get_str(attr);
 		for (size_t i = 0; i < sizeof(losing) / sizeof(losing[0]); i++) {
 			if (strcmp(mnl_attr_get_str(attr), losing[i]) != 0)
 				continue;
@@ -231,6 +329,13 @@ static int read_qdisc(const struct nlmsghdr *message, void *data)
 				 search->device->name);
 			find(search, "traffic-control", what, mend);
 		}
+	}
+	/* any of them drops what its queue has no room for; a guard's has no queue */
+	if (dropped && tc->tcm_parent == TC_H_ROOT) {
+		snprintf(what, sizeof(what), "qdisc %s on %s has dropped %u packets", kind,
+			 search->device->name, dropped);
+		snprintf(mend, sizeof(mend), "tc qdisc del dev %s root", search->device->name);
+		find(search, "traffic-control", what, mend);
 	}
 	return 0;
 }
@@ -291,7 +396,9 @@ static void search_ports(struct nb_diagnosis *diagnosis, struct search *search)
 bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			  enum nb_port_end first, struct nb_port_trouble *ret)
 {
-	struct search search = { .bridge = one->link, .port = one->port, .found = ret };
+	struct search search = {
+		.bridge = one->link, .pid = one->pid, .port = one->port, .found = ret
+	};
 
 	memset(ret, 0, sizeof(*ret));
 	/* the bridge may be told of behind its ports: the second time it is known */

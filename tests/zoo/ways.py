@@ -28,6 +28,13 @@ def strict(lab):
     rp_filter(lab, 1)
 
 
+def asks(lab):
+    """Dial as a container that does not know the bridge's hardware address yet."""
+    lab.agents["ctr"].call("sh", "ip neigh del 172.30.0.1 dev eth0 2>/dev/null; "
+                           "ip neigh flush dev eth0")
+    return lab.tcp(PORT, timeout=5)
+
+
 def bpf(device, where="ingress"):
     """A classifier that drops all TCP, in the words of tc: others come from a compiler."""
     code = "6,40 0 0 12,21 0 3 2048,48 0 0 23,21 0 1 6,6 0 0 2,6 0 0 4294967295,"
@@ -122,7 +129,30 @@ keep([
          "bridge link set dev vapp locked on\n"
          "for m in $(bridge fdb show dev vapp | awk '!/permanent/ { print $1 }'); do "
          "bridge fdb del $m dev vapp master; done", evidence="vapp"),
+    Sick("a container whose device is down", "`ip link set eth0 down` in a debug shell", "no route",
+         "isolated-port", lambda lab: lab.agents["ctr"].call("sh", "ip link set eth0 down"),
+         evidence="vapp of the bridge has no carrier", says="^nsenter -t [0-9]+ -n ip link set eth0 up$"),
+    Sick("a port that learns and floods nothing", "hardening by `bridge link set learning off`",
+         "timeout", "isolated-port", "bridge link set dev vapp learning off flood off\n"
+         "for m in $(bridge fdb show dev vapp | awk '!/permanent/ { print $1 }'); do "
+         "bridge fdb del $m dev vapp master; done", evidence="vapp.*flood off"),
+    # --- the way to the bridge's hardware address
+    Sick("a bridge that answers no ARP", "`ip link set arp off`, macvlan guides", "no route", "arp",
+         "ip link set br-app arp off", evidence="NOARP", dial=asks),
+    Sick("arp_ignore=8", "LVS and keepalived guides", "no route", "arp",
+         "sysctl -qw net.ipv4.conf.br-app.arp_ignore=8", evidence="arp_ignore", dial=asks),
+    Sick("arp_ignore=8 of all", "the same in sysctl.d", "no route", "arp",
+         "sysctl -qw net.ipv4.conf.all.arp_ignore=8", evidence="conf.all.arp_ignore", dial=asks),
+    Sick("arptables that drops", "MAC filters of libvirt and hosters: a policy", "no route", "arp",
+         nft("table arp filter {\nchain INPUT {\ntype filter hook input priority 0; policy drop;\n}\n}"),
+         evidence="arp filter INPUT", dial=asks),
+    Sick("arptables with a rule that drops", "MAC filters of libvirt and hosters: a rule", "no route",
+         "arp", nft("table arp site {\nchain out {\ntype filter hook output priority 0; policy accept;"
+                    "\narp operation reply drop\n}\n}"),
+         evidence="rule [0-9]+ of chain arp site out", dial=asks),
     # --- tc
+    Sick("a queue without room", "`pfifo limit` too small", "timeout", "traffic-control",
+         "tc qdisc add dev vapp root bfifo limit 1", evidence="bfifo on vapp has dropped"),
     Sick("a BPF program at the bridge's ingress", "Cilium's, Calico's eBPF: a clsact filter before "
          "ours", "timeout", "traffic-control", bpf("br-app"), evidence="br-app"),
     Sick("a BPF program at the container's port", "Cilium's per endpoint program", "timeout",

@@ -55,6 +55,11 @@ int nb_probe_enter(pid_t pid, struct nb_probe_place **ret, struct nb_error *err)
  */
 int nb_probe_face(struct nb_probe_place *place, uint32_t gateway, unsigned int length,
 		  struct nb_error *err);
+/*
+ * Do @work(@data) in the place's network namespace, in a thread of its own: sockets that it opens are
+ * that namespace's. Returns what it returns, or -errno.
+ */
+int nb_probe_do(struct nb_probe_place *place, int (*work)(void *data), void *data);
 void nb_probe_leave(struct nb_probe_place *place); /* NULL is allowed */
 
 /* Own address and the host's, in host byte order; 0 in a place that was entered, before nb_probe_face(). */

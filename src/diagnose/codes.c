@@ -40,6 +40,8 @@ const struct nb_code nb_codes[] = {
 	{ "routing", 160, "answers that take another way never come back to the container" },
 	{ "traffic-control", 170, "what drops there is asked before any firewall" },
 	{ "isolated-port", 170, "frames do not pass between the container's port and the bridge" },
+	{ "container-firewall", 172,
+	  "what a container drops in its own network namespace never comes to the host" },
 	{ "service-denied", 175,
 	  "what a security module denies, the service's own configuration does not show" },
 	{ "listener-device", 180,

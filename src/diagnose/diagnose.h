@@ -81,6 +81,29 @@ struct nb_port_trouble {
 /* Why nobody tells containers the bridge's hardware address, of which the ruleset does not know. */
 bool nb_find_neighbour_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			       struct nb_port_trouble *ret);
+
+/* A base chain that drops by its policy, or in whose table a rule does. */
+struct nb_dropping {
+	uint8_t family;
+	bool policy;   /* else it is the rule */
+	uint32_t hook; /* of the base chain */
+	char base_table[NB_OBSTACLE_NAME], base[NB_OBSTACLE_NAME];
+	char table[NB_OBSTACLE_NAME], chain[NB_OBSTACLE_NAME]; /* of the rule */
+	uint64_t handle;
+};
+
+/*
+ * Find one in the network namespace of @nl, at one of @hooks (a bit each). It is read, and not
+ * walked: by elimination alone it may be named. False: there is none, or nobody may see it.
+ */
+bool nb_find_dropping(struct nb_netlink *nl, uint8_t family, uint32_t hooks,
+		      struct nb_dropping *ret);
+/* "rule 4 of chain ip filter OUTPUT"; returns @buffer, which holds NB_DROPPING_TEXT bytes. */
+#define NB_DROPPING_TEXT 288
+const char *nb_dropping_text(const struct nb_dropping *dropping, char *buffer);
+/* What the container's own firewall does to what it sends, or with @answers to what it is sent. */
+bool nb_find_inside_trouble(const struct nb_case *one, bool answers, struct nb_port_trouble *ret);
+
 /* At which end is looked first. */
 enum nb_port_end { NB_END_OF_PORT, NB_END_OF_BRIDGE };
 bool nb_find_port_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,

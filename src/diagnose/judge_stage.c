@@ -36,8 +36,12 @@ static bool blame_port(struct nb_diagnosis *diagnosis, const struct nb_case *one
 	struct nb_port_trouble trouble;
 	char what[NB_CAUSE_TEXT];
 
+	bool gone = one->flow.stage == NB_STAGE_POSTROUTED;
+
+	/* of what is not seen at the bridge, or was seen to leave it, the container's side remains */
 	if (!nb_find_port_trouble(diagnosis, one, end, &trouble) &&
-	    (end != NB_END_OF_PORT || !nb_find_neighbour_trouble(diagnosis, one, &trouble)))
+	    (end != NB_END_OF_PORT || !nb_find_neighbour_trouble(diagnosis, one, &trouble)) &&
+	    ((end != NB_END_OF_PORT && !gone) || !nb_find_inside_trouble(one, gone, &trouble)))
 		return false;
 	snprintf(what, sizeof(what), "%s; nothing else was found where the packets vanish",
 		 trouble.what);

@@ -3,18 +3,12 @@
  * How a container learns the bridge's hardware address: by ARP, which the host may be told not to
  * answer, and which passes a family of tables of its own. No packet of IP is seen then.
  */
-#include <errno.h>
-#include <libnftnl/chain.h>
-#include <libnftnl/common.h>
-#include <libnftnl/expr.h>
-#include <libnftnl/rule.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
 
 /* behind netinet/in.h, which they would define anew */
 #include <linux/netfilter.h>
-#include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter_arp.h>
 
 #include "diagnose.h"
@@ -56,109 +50,22 @@ static bool find_ignore(const struct nb_case *one, struct nb_port_trouble *ret)
 	return false;
 }
 
-/* --- Tables of family arp --- */
-
-/* What is searched for: a base chain that drops, or that stands in a table where a rule does. */
-struct search {
-	bool dropping;		      /* a rule that drops is there, */
-	char table[NB_OBSTACLE_NAME]; /* in this table */
-	char chain[NB_OBSTACLE_NAME];
-	uint64_t handle;
-	bool found; /* the base chain */
-	bool answers;
-	bool policy; /* it is its policy that drops */
-	char base_table[NB_OBSTACLE_NAME], base[NB_OBSTACLE_NAME];
-};
-
-static int read_rule(const struct nlmsghdr *message, void *data)
-{
-	struct nftnl_rule *rule = nftnl_rule_alloc();
-	struct nftnl_expr_iter *iter;
-	struct search *search = data;
-	struct nftnl_expr *expr;
-
-	if (!rule)
-		return -ENOMEM;
-	iter = nftnl_rule_nlmsg_parse(message, rule) < 0 ? NULL : nftnl_expr_iter_create(rule);
-	while (iter && !search->dropping && (expr = nftnl_expr_iter_next(iter))) {
-		if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") != 0 ||
-		    !nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_VERDICT) ||
-		    nftnl_expr_get_u32(expr, NFTNL_EXPR_IMM_VERDICT) != NF_DROP)
-			continue;
-		search->dropping = true;
-		search->handle = nftnl_rule_get_u64(rule, NFTNL_RULE_HANDLE);
-		snprintf(search->table, sizeof(search->table), "%s",
-			 nftnl_rule_get_str(rule, NFTNL_RULE_TABLE));
-		snprintf(search->chain, sizeof(search->chain), "%s",
-			 nftnl_rule_get_str(rule, NFTNL_RULE_CHAIN));
-	}
-	if (iter)
-		nftnl_expr_iter_destroy(iter);
-	nftnl_rule_free(rule);
-	return 0;
-}
-
-static int read_chain(const struct nlmsghdr *message, void *data)
-{
-	struct nftnl_chain *chain = nftnl_chain_alloc();
-	struct search *search = data;
-	const char *table, *name;
-	uint32_t hook;
-	bool policy;
-
-	if (!chain)
-		return -ENOMEM;
-	if (nftnl_chain_nlmsg_parse(message, chain) == 0 &&
-	    nftnl_chain_is_set(chain, NFTNL_CHAIN_HOOKNUM) && !search->policy) {
-		hook = nftnl_chain_get_u32(chain, NFTNL_CHAIN_HOOKNUM);
-		table = nftnl_chain_get_str(chain, NFTNL_CHAIN_TABLE);
-		name = nftnl_chain_get_str(chain, NFTNL_CHAIN_NAME);
-		policy = nftnl_chain_get_u32(chain, NFTNL_CHAIN_POLICY) == NF_DROP;
-		if ((hook == NF_ARP_IN || hook == NF_ARP_OUT) &&
-		    (policy || (search->dropping && strcmp(table, search->table) == 0))) {
-			search->found = true;
-			search->policy = policy;
-			search->answers = hook == NF_ARP_OUT;
-			snprintf(search->base_table, sizeof(search->base_table), "%s", table);
-			snprintf(search->base, sizeof(search->base), "%s", name);
-		}
-	}
-	nftnl_chain_free(chain);
-	return 0;
-}
-
-static void dump(struct nb_diagnosis *diagnosis, uint16_t type,
-		 int (*callback)(const struct nlmsghdr *message, void *data), struct search *search)
-{
-	char buffer[256] = { 0 };
-	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, type, NFPROTO_ARP, NLM_F_DUMP, 0);
-
-	(void)nb_netlink_ask(diagnosis->nl, NETLINK_NETFILTER, request, callback, search, NULL);
-}
-
-/* It is read, and not walked: whether that rule is met only the table's owner can say. */
 static bool find_table(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		       struct nb_port_trouble *ret)
 {
-	struct search search = { 0 };
+	char rule[NB_DROPPING_TEXT];
+	struct nb_dropping dropping;
+	bool answers;
 
-	dump(diagnosis, NFT_MSG_GETRULE, read_rule, &search);
-	dump(diagnosis, NFT_MSG_GETCHAIN, read_chain, &search);
-	if (!search.found)
+	if (!nb_find_dropping(diagnosis->nl, NFPROTO_ARP, 1 << NF_ARP_IN | 1 << NF_ARP_OUT,
+			      &dropping))
 		return false;
-	if (search.policy)
-		snprintf(ret->what, sizeof(ret->what),
-			 "the policy of chain arp %s %s drops %s for the hardware address of %s",
-			 search.base_table, search.base,
-			 search.answers ? "answers to who asks" : "what asks", one->bridge);
-	else
-		snprintf(ret->what, sizeof(ret->what),
-			 "rule %llu of chain arp %s %s drops %s for the hardware address of %s",
-			 (unsigned long long)search.handle, search.table, search.chain,
-			 search.answers ? "answers to who asks" : "what asks", one->bridge);
-	snprintf(ret->mend, sizeof(ret->mend), "nft insert rule arp %.80s %.80s %s %s accept",
-		 search.base_table, search.base, search.answers ? "oifname" : "iifname",
+	answers = dropping.hook == NF_ARP_OUT;
+	snprintf(ret->what, sizeof(ret->what), "%s drops %s for the hardware address of %s",
+		 nb_dropping_text(&dropping, rule), answers ? "answers to who asks" : "what asks",
 		 one->bridge);
+	snprintf(ret->mend, sizeof(ret->mend), "nft insert rule arp %.80s %.80s %s %s accept",
+		 dropping.base_table, dropping.base, answers ? "oifname" : "iifname", one->bridge);
 	return true;
 }
 

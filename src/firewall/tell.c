@@ -16,6 +16,8 @@
 const char *nb_family_name(uint8_t family)
 {
 	switch (family) {
+	case NFPROTO_ARP:
+		return "arp";
 	case NFPROTO_INET:
 		return "inet";
 	case NFPROTO_BRIDGE:

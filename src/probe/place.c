@@ -74,6 +74,11 @@ int nb_place_do(const struct nb_probe_place *place, int (*work)(void *data), voi
 	return do_in_thread(&thread);
 }
 
+int nb_probe_do(struct nb_probe_place *place, int (*work)(void *data), void *data)
+{
+	return nb_place_do(place, work, data);
+}
+
 static int open_own(void *data)
 {
 	int *fd = data;

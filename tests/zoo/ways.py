@@ -35,6 +35,10 @@ def asks(lab):
     return lab.tcp(PORT, timeout=5)
 
 
+def inside(command):
+    return lambda lab: lab.agents["ctr"].call("sh", command)
+
+
 def bpf(device, where="ingress"):
     """A classifier that drops all TCP, in the words of tc: others come from a compiler."""
     code = "6,40 0 0 12,21 0 3 2048,48 0 0 23,21 0 1 6,6 0 0 2,6 0 0 4294967295,"
@@ -150,6 +154,17 @@ keep([
          "arp", nft("table arp site {\nchain out {\ntype filter hook output priority 0; policy accept;"
                     "\narp operation reply drop\n}\n}"),
          evidence="rule [0-9]+ of chain arp site out", dial=asks),
+    # --- the container's own side
+    Sick("a container that lets nothing out", "an entrypoint's iptables -P OUTPUT DROP", "timeout",
+         "container-firewall", inside("iptables-nft -P OUTPUT DROP"),
+         evidence="policy of chain ip filter OUTPUT", says="^nsenter "),
+    Sick("a container that drops one port", "an AI sandbox's firewall script", "timeout",
+         "container-firewall", inside(f"iptables-nft -A OUTPUT -p tcp --dport {PORT} -j DROP"),
+         evidence="rule [0-9]+ of chain ip filter OUTPUT", says="^nsenter "),
+    Sick("a container that lets nothing in", "an AI sandbox's firewall script", "timeout",
+         "container-firewall", inside("nft add table inet box; nft 'add chain inet box in "
+                                      "{ type filter hook input priority 0; policy drop; }'"),
+         evidence="policy of chain inet box in", says="^nsenter "),
     # --- tc
     Sick("a queue without room", "`pfifo limit` too small", "timeout", "traffic-control",
          "tc qdisc add dev vapp root bfifo limit 1", evidence="bfifo on vapp has dropped"),

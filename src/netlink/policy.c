@@ -84,8 +84,8 @@ static size_t put_ranges(char *text, size_t size, struct nlattr *const *attrs)
 	return used;
 }
 
-static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const *attrs,
-			uint32_t table, char *text, size_t size)
+static void put_policy(const struct fib_rule_hdr *header, struct nlattr *const *attrs,
+		       uint32_t table, char *text, size_t size)
 {
 	uint32_t mark = word_of(attrs, FRA_FWMARK, 0);
 	uint32_t mask = word_of(attrs, FRA_FWMASK, mark ? UINT32_MAX : 0);
@@ -122,6 +122,16 @@ static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const 
 	default:
 		snprintf(text + used, size - used, "goto");
 	}
+}
+
+/* About as `ip rule` has it; what there is no room for is cut. */
+static void word_policy(const struct fib_rule_hdr *header, struct nlattr *const *attrs,
+			uint32_t table, char *text, size_t size)
+{
+	char line[320]; /* more than all that a rule can look at takes */
+
+	put_policy(header, attrs, table, line, sizeof(line));
+	snprintf(text, size, "%.*s", (int)size - 1, line);
 }
 
 static bool covers(const struct nlattr *prefix, unsigned int length, uint32_t address)

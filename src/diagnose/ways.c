@@ -122,9 +122,15 @@ static void blame_gateway(struct nb_diagnosis *diagnosis, const struct nb_case *
 static void blame_absence(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			  const char *who, pid_t pid)
 {
-	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "container-way");
 	char address[INET_ADDRSTRLEN];
+	struct nb_port_trouble trouble;
+	struct nb_cause *cause;
 
+	/* with a device that is down its routes are gone: that is judged by where the probe ended */
+	if (pid == one->pid && nb_find_port_trouble(diagnosis, one, NB_END_OF_PORT, &trouble) &&
+	    strcmp(trouble.code, "isolated-port") == 0)
+		return;
+	cause = nb_blame_bridge(diagnosis, one, "container-way");
 	if (!cause)
 		return;
 	cause->proven = true;

@@ -20,10 +20,6 @@ struct nb_route {
 int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
 		    struct nb_error *err);
 
-/* The same for a packet that has @source, one of the host's own addresses. */
-int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
-			 struct nb_route *ret, struct nb_error *err);
-
 /* A packet of the host, as rules of policy routing look at it; host byte order. */
 struct nb_route_flow {
 	uint32_t source; /* 0: not chosen yet */

@@ -63,13 +63,7 @@ static struct nlmsghdr *ask_for(char *buffer, uint32_t address, uint8_t source_b
 int nb_route_lookup(struct nb_netlink *nl, uint32_t address, struct nb_route *ret,
 		    struct nb_error *err)
 {
-	return nb_route_lookup_from(nl, 0, address, ret, err);
-}
-
-int nb_route_lookup_from(struct nb_netlink *nl, uint32_t source, uint32_t address,
-			 struct nb_route *ret, struct nb_error *err)
-{
-	const struct nb_route_flow flow = { .source = source, .address = address };
+	const struct nb_route_flow flow = { .address = address };
 
 	return nb_route_lookup_flow(nl, &flow, ret, err);
 }
@@ -259,7 +253,7 @@ static void restart_search(void *data)
 {
 	struct address_search *search = data;
 
-	*search = (struct address_search){ .ifindex = search->ifindex };
+	*search = (struct address_search){ .ifindex = search->ifindex, .near = search->near };
 }
 
 static int search_addresses(struct nb_netlink *nl, struct address_search *search,

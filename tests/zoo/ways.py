@@ -109,7 +109,7 @@ keep([
     # --- the container's own routes
     Sick("a bridge that got another address", "the subnet changed under containers that run", "timeout",
          "container-way", "ip addr flush dev br-app; ip addr add 172.30.1.1/24 dev br-app",
-         evidence=r"172\.30\.0\.1 as its gateway, .* br-app has 172\.30\.1\.1 now"),
+         evidence=r"172\.30\.0\.1 as its gateway, .* br-app has 172\.30\.1\.1 now", also=("routing",)),
     Sick("a container without a route to its host", "`ip route` in an entrypoint", "no route", "container-way",
          lambda lab: lab.agents["ctr"].call("sh", "ip route add unreachable 172.30.0.1"),
          evidence="no route to 172.30.0.1",

@@ -248,7 +248,7 @@ static void wrap(const struct nb_screen *screen, enum nb_paint paint, const char
 
 	begin_paint(screen, paint);
 	while (*text) {
-		size_t length = text == whole ? strlen(text) : strcspn(text, " "), columns;
+		size_t length = whole && text >= whole ? strlen(text) : strcspn(text, " "), columns;
 		char word[LONGEST_TEXT], shown[LONGEST_TEXT];
 
 		snprintf(word, sizeof(word), "%.*s", (int)length, text);

@@ -42,10 +42,13 @@ def make_root(release):
     """The root of a release's host; needs the machine's network."""
     folder = os.path.join(os.environ.get("NB_BUILD") or "/tmp", "roots")
     path = os.path.join(folder, release)
+    packages = (PACKAGES + RESOLVED.get(release, ",systemd-resolved") +
+                (SERVICES if release == machine_release() else ""))
     os.makedirs(folder, exist_ok=True)
     with open(path + ".lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if os.path.exists(path + ".made"):
+        # of the packages that are wanted now
+        if os.path.exists(path + ".made") and open(path + ".made").read() == packages:
             return path
         shutil.rmtree(path, ignore_errors=True)
         mirror = sh("apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages'")
@@ -55,14 +58,13 @@ def make_root(release):
                   "printf '#!/bin/sh\\nexit 101\\n' >$3/usr/sbin/policy-rc.d; chmod 755 $3/usr/sbin/policy-rc.d\n"
                   "PATH=/usr/sbin:/usr/bin:/sbin:/bin chroot $3 /debootstrap/debootstrap --second-stage")
         done = subprocess.run(["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh",
-                               PACKAGES + RESOLVED.get(release, ",systemd-resolved") +
-                               (SERVICES if release == machine_release() else ""), release, path,
+                               packages, release, path,
                                mirror.splitlines()[0]], capture_output=True, text=True)
         if done.returncode:
             bail(f"debootstrap {release}: {done.stdout[-2000:]} {done.stderr[-500:]}")
         shutil.rmtree(path + "/var/cache/apt", ignore_errors=True)
-        with open(path + ".made", "w"):
-            pass
+        with open(path + ".made", "w") as file:
+            file.write(packages)
     return path
 
 

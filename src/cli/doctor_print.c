@@ -29,6 +29,9 @@ static cJSON *cause_to_json(const struct nb_cause *cause)
 	cJSON_AddStringToObject(object, "evidence", cause->evidence);
 	cJSON_AddStringToObject(object, "why", cause->why);
 	cJSON_AddStringToObject(object, "mend", cause->mend);
+	/* what can be typed as it stands */
+	nb_json_add_text(object, "command",
+			 nb_text_command(cause->mend) == cause->mend ? cause->mend : NULL);
 	cJSON_AddBoolToObject(object, "ours", cause->ours);
 	cJSON_AddBoolToObject(object, "fixed", cause->fixed);
 	return object;

@@ -26,6 +26,11 @@ static const struct program programs[] = {
 	{ "semodule", { NULL } },
 	{ "semanage", { NULL } },
 	{ "psql", { NULL } },
+	{ "kill", { "-" } },
+	{ "nsenter", { "-" } },
+	{ "chmod", { NULL } },
+	{ "chown", { NULL } },
+	{ "for", { "port in " } },
 };
 
 static bool begins(const char *text, const char *word)

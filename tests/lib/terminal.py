@@ -11,7 +11,7 @@ import termios
 
 from nblab import difference, expect
 
-COMMAND = re.compile(r" +(iptables-nft|nft|nat-bridge|ip) ")
+COMMAND = re.compile(r" +(mend  )?(iptables-nft|nft|nat-bridge|ip|for port in) ")
 GOLDEN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli", "golden")
 
 

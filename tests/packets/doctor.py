@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 from nblab import *  # noqa: E402
 from nblab import Agent  # noqa: E402
 from fakeengine import FakeEngine, network  # noqa: E402
+from terminal import golden, plain, show, wide  # noqa: E402
 
 lab = enter(__file__, needs=("nft", "ip", "tc", "iptables-nft"))
 PORT, GATEWAY = 11434, "172.30.0.1"
@@ -118,6 +119,25 @@ def _():
     expect(max(len(line) for line in shown if command not in line) <= 80, f"the others are broken: {shown}")
     shown = lab.good("status", env={"COLUMNS": "80"}).out.splitlines()
     expect(any(line.strip() == command for line in shown), f"{command} is no line of {shown}")
+
+
+@case("golden: 80 and 120 columns")
+def _():
+    fresh()
+    mapped()
+    lab.good("add", "br-app", "5432")
+    lab.good("add", "br-two", f"{PORT}:{lab.mapped}")
+    sh("iptables-nft -t mangle -A PREROUTING -s 172.16.0.0/12 -j DROP; ip link set br-two down")
+    try:
+        for columns in (80, 120):
+            shown = show(lab.command("doctor"), columns)
+            text = re.sub(r"pid \d+", "pid N", re.sub(r"rule \d+ of", "rule N of", plain(shown.text)))
+            expect(shown.rc == 1 and "\033" in shown.text, f"exit {shown.rc}, colour")
+            expect(wide(text) <= columns, f"{wide(text)} columns")
+            golden(f"doctor-{columns}.txt", text)
+        expect("\033" not in show(lab.command("doctor"), 80, {"NO_COLOR": "1"}).text, "NO_COLOR")
+    finally:
+        sh("ip link set br-two up; iptables-nft -t mangle -F PREROUTING")
 
 
 @case("native nft: input, whose opener is gone; the mend is ours")

@@ -170,7 +170,10 @@ START_TEST(commands)
 		{ "a: b: ip route del 10.0.0.0/8", "ip route" },
 		{ "say it again: sudo nat-bridge status", "sudo" },
 		{ "correct x.json:3, then: nat-bridge apply", "nat-bridge" },
+		{ "for port in 5432 11434; do nft list; done", "for port" },
+		{ "it is stopped: kill -CONT 48", "kill" },
 		/* words that only look like it */
+		{ "for the others, too", NULL },
 		{ "bridge br-app: is down", NULL },
 		{ "a: ip_forward is 0", NULL },
 		{ "see nft list ruleset", NULL },

@@ -9,10 +9,11 @@
 #include "nat-bridge/payload.h"
 #include "verify.h"
 
-#define CONNECT_MS  2500 /* a SYN is sent again after a second */
-#define DATAGRAM_MS 400
-#define RAW_MS	    600
-#define RAW_MOST    10000
+#define CONNECT_MS    2500 /* a SYN is sent again after a second */
+#define DATAGRAM_MS   400
+#define RAW_MS	      600
+#define MOST_ATTEMPTS 4
+#define RAW_MOST      10000
 
 /* As the engine calls who has our address; otherwise there is a number. */
 static void name_container(struct nb_station *station)
@@ -114,8 +115,20 @@ static void set_payload(const struct nb_station *station, const struct nb_shot *
 	probe->length = nb_payload_write(dialect, "", payloads[dialect]);
 }
 
-/* From inside: by ordinary sockets. */
-static int dial(struct nb_station *station, uint8_t protocol, int timeout)
+/*
+ * It reached somebody, and no socket of this host was heard of by its source port. Somebody else's DNAT
+ * does that. So does chance: what is heard may be lost on a busy host, and if connection tracking knows
+ * another connection from that port to the same target, by another mapped port, the kernel gives this
+ * one a port of its own.
+ */
+static bool is_unheard(const struct nb_shot *shot)
+{
+	return shot->from == NB_FROM_NETWORK && !shot->heard &&
+	       (shot->result == NB_PROBE_CONNECTED || shot->result == NB_PROBE_ANSWERED);
+}
+
+/* From inside: by ordinary sockets. With @again only what chance may have kept from being heard. */
+static int dial(struct nb_station *station, uint8_t protocol, int timeout, bool again)
 {
 	struct nb_probe *probes = calloc(station->count + 1, sizeof(*probes));
 	char payloads[NB_DIALECT_COUNT][NB_PAYLOAD_SIZE];
@@ -126,7 +139,8 @@ static int dial(struct nb_station *station, uint8_t protocol, int timeout)
 	for (size_t i = 0; probes && of && i < station->count; i++) {
 		const struct nb_shot *shot = &station->shots[i];
 
-		if (shot->from != NB_FROM_NETWORK || shot->protocol != protocol)
+		if (shot->from != NB_FROM_NETWORK || shot->protocol != protocol ||
+		    (again && !is_unheard(shot)))
 			continue;
 		probes[count] = (struct nb_probe){
 			.protocol = protocol,
@@ -248,24 +262,35 @@ static int throw_all(struct nb_station *station, struct nb_shot **shots)
 	return r;
 }
 
+static int fire_from_inside(struct nb_station *station, bool again, struct nb_shot **shots)
+{
+	size_t count = 0;
+	int r;
+
+	for (size_t i = 0; i < station->count; i++)
+		if (again ? is_unheard(&station->shots[i])
+			  : station->shots[i].from == NB_FROM_NETWORK)
+			shots[count++] = &station->shots[i];
+	if (count == 0)
+		return 0;
+	r = dial(station, IPPROTO_TCP, CONNECT_MS, again);
+	if (r == 0)
+		r = dial(station, IPPROTO_UDP, DATAGRAM_MS, again);
+	return r < 0 ? r : listen_for(station, shots, count);
+}
+
 void nb_station_fire(struct nb_station *station)
 {
 	struct nb_shot **shots = calloc(station->count + 1, sizeof(struct nb_shot *));
-	size_t count = 0;
 	int r;
 
 	if (station->result < 0) {
 		free(shots);
 		return;
 	}
-	r = shots ? dial(station, IPPROTO_TCP, CONNECT_MS) : -ENOMEM;
-	if (r == 0)
-		r = dial(station, IPPROTO_UDP, DATAGRAM_MS);
-	for (size_t i = 0; r == 0 && i < station->count; i++)
-		if (station->shots[i].from == NB_FROM_NETWORK)
-			shots[count++] = &station->shots[i];
-	if (r == 0)
-		r = listen_for(station, shots, count);
+	r = shots ? 0 : -ENOMEM;
+	for (int attempt = 0; r == 0 && attempt < MOST_ATTEMPTS; attempt++)
+		r = fire_from_inside(station, attempt > 0, shots);
 	if (r == 0)
 		r = throw_all(station, shots);
 	if (r == -ENOMEM)

@@ -257,6 +257,8 @@ static int resolve_silent_container(struct nb_resolver *resolver, const struct n
 	for (size_t i = 0; i < resolution->count; i++)
 		if (!is_settled(resolver, answered, resolution->items[i].bridge))
 			resolution->items[kept++] = resolution->items[i];
+	/* what is dropped an engine has said, and what was remembered of it is over */
+	resolution->silent &= kept == resolution->count;
 	resolution->count = kept;
 	return r;
 }

@@ -455,6 +455,24 @@ def _():
     docker.stop()
 
 
+@case("a container that is gone is not remembered")
+def _():
+    docker = with_docker()
+    with Watcher(lab) as watcher:
+        comes_to_rest("from the beginning")
+        expect(is_back("br-two"), "its bridge is open")
+        del docker.others["containers/web/json"]
+        watcher.process.send_signal(signal.SIGHUP)
+        expect(wait_for(lambda: lab.conf("br-two", "route_localnet") == 0, 10), "closed")
+        comes_to_rest("closed")
+        # whoever asks waits, so that what is there meanwhile is out of memory
+        docker.raw = hangs
+        heals_soon("nft flush ruleset", "br-app")
+        expect(not wait_for(lambda: lab.conf("br-two", "route_localnet") == 1, 1),
+               "a commit of others opens it again")
+    docker.stop()
+
+
 @case("events that are lost: it looks, and does not trust its memory")
 def _():
     fresh()

@@ -351,6 +351,7 @@ int nb_ask_publisher(struct nb_run *run, enum nb_engine engine, uint8_t protocol
 struct nb_resolved {
 	char bridge[NB_IFNAME_SIZE];
 	bool present; /* the device exists */
+	int ifindex;  /* then; otherwise 0 */
 };
 
 /* What a stored network means now. */

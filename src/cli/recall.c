@@ -58,6 +58,7 @@ int nb_recall_note(struct nb_recall *recall, const struct nb_recall *before,
 	}
 	for (size_t i = 0; r == 0 && i < resolution->count; i++) {
 		memcpy(item.bridge, resolution->items[i].bridge, sizeof(item.bridge));
+		item.ifindex = resolution->items[i].ifindex;
 		r = nb_recall_append(recall, &item);
 	}
 	return resolution->count ? r : nb_recall_append(recall, &item);

@@ -10,6 +10,7 @@ struct nb_recalled {
 	struct nb_network network;
 	char *except;		     /* that goes with a pattern, or NULL; owned */
 	char bridge[NB_IFNAME_SIZE]; /* "": it has none */
+	int ifindex;		     /* that the device had; 0: there was none */
 };
 
 struct nb_recall {

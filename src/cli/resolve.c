@@ -10,6 +10,7 @@
 
 static int add_resolved(struct nb_resolver *resolver, const char *bridge)
 {
+	const struct nb_link *link = nb_link_find(resolver->links, bridge);
 	struct nb_resolution *resolution = &resolver->resolution;
 	struct nb_resolved *grown;
 	size_t i = resolution->count;
@@ -19,7 +20,8 @@ static int add_resolved(struct nb_resolver *resolver, const char *bridge)
 		return -ENOMEM;
 	resolution->items = grown;
 	strcpy(grown[i].bridge, bridge);
-	grown[i].present = nb_link_find(resolver->links, bridge) != NULL;
+	grown[i].present = link != NULL;
+	grown[i].ifindex = link ? link->index : 0;
 	resolution->count++;
 	return 0;
 }
@@ -49,6 +51,29 @@ static void tidy(struct nb_resolution *resolution)
 	resolution->count = kept;
 }
 
+/*
+ * Is the device of that name another one than when an engine said it? Engines give the names of
+ * bridges again, and what has a name now may be the bridge of another network.
+ */
+static bool is_another(const struct nb_resolver *resolver, const struct nb_recalled *item)
+{
+	const struct nb_link *link = nb_link_find(resolver->links, item->bridge);
+
+	return link && link->index != item->ifindex;
+}
+
+static bool is_remembered_as_another(const struct nb_resolver *resolver,
+				     const struct nb_mapping *mapping, const char *bridge)
+{
+	const struct nb_recall *recall = resolver->run->recall;
+
+	for (size_t i = 0; recall && i < recall->count; i++)
+		if (strcmp(recall->items[i].bridge, bridge) == 0 &&
+		    nb_recalled_is_of(&recall->items[i], mapping))
+			return is_another(resolver, &recall->items[i]);
+	return false;
+}
+
 /* What the network was when an engine said it. */
 static int resolve_by_memory(struct nb_resolver *resolver, const struct nb_mapping *mapping)
 {
@@ -60,7 +85,7 @@ static int resolve_by_memory(struct nb_resolver *resolver, const struct nb_mappi
 		if (!nb_recalled_is_of(&recall->items[i], mapping))
 			continue;
 		known = true;
-		if (recall->items[i].bridge[0])
+		if (recall->items[i].bridge[0] && !is_another(resolver, &recall->items[i]))
 			r = add_resolved(resolver, recall->items[i].bridge);
 	}
 	resolver->unknown |= resolver->run->recall_only && !known;
@@ -94,7 +119,8 @@ static int resolve_by_guards(struct nb_resolver *resolver, const struct nb_mappi
 	for (size_t i = 0; r == 0 && i < count; i++) {
 		const struct nb_bridge *bridge = &resolver->bridges->items[i];
 
-		if (nb_comment_has_network(bridge->comment, network))
+		if (nb_comment_has_network(bridge->comment, network) &&
+		    !is_remembered_as_another(resolver, mapping, bridge->name))
 			r = add_resolved(resolver, bridge->name);
 	}
 	return r < 0 || resolver->resolution.count ? r : resolve_by_memory(resolver, mapping);

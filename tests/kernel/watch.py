@@ -473,6 +473,30 @@ def _():
     docker.stop()
 
 
+@case("a bridge that is made anew under a name that is remembered may be another network's")
+def _():
+    for silent in ("hangs", "is stopped"):
+        docker = with_docker()
+        sh("ip link add br-late type bridge")
+        docker.networks.append(network("late", bridge="br-late"))
+        lab.good("add", "docker:late", str(lab.mapped))
+        with Watcher(lab):
+            expect(wait_for(lambda: is_back("br-late"), 5), "it is open")
+            comes_to_rest("from the beginning")
+            if silent == "hangs":
+                docker.raw = hangs
+            else:
+                docker.stop()
+            heals_soon("nft flush ruleset", "br-late")
+            sh("ip link del br-late")
+            comes_to_rest("deleted", 20)
+            sh("ip link add br-late type bridge; nft add table ip noise; nft delete table ip noise")
+            expect(not wait_for(lambda: lab.conf("br-late", "route_localnet") == 1, 4),
+                   f"an engine that {silent}: open")
+        if silent == "hangs":
+            docker.stop()
+
+
 @case("events that are lost: it looks, and does not trust its memory")
 def _():
     fresh()

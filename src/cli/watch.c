@@ -394,12 +394,15 @@ static void put_off(struct watch *w)
 /*
  * May what the engines' networks were be taken for what they are? If the table is what the last look
  * left, apart from what others did: another nat-bridge may have learnt more of them, and nothing that it did
- * shall be undone. Of a table that is gone there is nothing to undo.
+ * shall be undone. Of a table that is gone there is nothing to undo, unless a nat-bridge has made it
+ * anew. That devices came and went at the same time is no matter: a bridge is known by its index.
  */
 static bool may_be_quick(const struct watch *w)
 {
 	return w->ready && w->recall.count && w->reasons & (REASON_RULESET | REASON_FILTERS) &&
-	       !w->lost && (w->removed || !is_later(w->touched, w->known));
+	       !w->lost &&
+	       ((w->removed && !is_later(w->touched, w->removed)) ||
+		!is_later(w->touched, w->known));
 }
 
 static void begin_look(struct watch *w)

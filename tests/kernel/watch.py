@@ -497,6 +497,25 @@ def _():
             docker.stop()
 
 
+@case("what another nat-bridge learnt when it made the table anew is not undone")
+def _():
+    docker = with_docker()
+    with Watcher(lab) as watcher:
+        comes_to_rest("from the beginning")
+        watcher.process.send_signal(signal.SIGSTOP)
+        sh("nft flush ruleset")
+        docker.networks = [network("agents", bridge="br-two")]
+        docker.others = {"/events": hangs}
+        lab.good("apply")
+        expect(is_back("br-two") and lab.conf("br-app", "route_localnet") == 0, "the other has it")
+        docker.raw = hangs
+        watcher.process.send_signal(signal.SIGCONT)
+        expect(not wait_for(lambda: lab.conf("br-app", "route_localnet") == 1, 1.5, 0.005),
+               "out of memory, where it was")
+        expect(is_back("br-two"), "it stays")
+    docker.stop()
+
+
 @case("events that are lost: it looks, and does not trust its memory")
 def _():
     fresh()

@@ -49,10 +49,11 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 /*
  * Send @count requests, which stand one directly behind the other from @first on, in one
  * datagram, so that no process ends between them; the answer, and the return value, are the
- * last one's alone.
+ * last one's alone. The kernel carries out those behind one that fails, too: *@ret_first, if it is not
+ * NULL, is what became of the first one, 0 or a negative errno; -EINPROGRESS: nobody knows.
  */
 int nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
-			struct nb_netlink_ack *ack);
+			int *ret_first, struct nb_netlink_ack *ack);
 
 /*
  * Send a ready nfnetlink batch of @length bytes in one datagram and collect

@@ -286,10 +286,12 @@ static struct nlmsghdr *put_filter(char *buffer, uint16_t type, uint16_t flags, 
 
 /*
  * With @with_qdisc the qdisc, too, and the chain that says that it is ours: in one step, so that
- * there is none without. (A chain that is there already is no failure.)
+ * there is none without; *@ret_made is then whether it was made, 0 or a negative errno. (A chain that
+ * is there already is no failure.)
  */
 static int create_filter(struct nb_netlink *nl, int ifindex, const struct nb_ingress *filter,
-			 bool with_qdisc, int program, uint32_t mark, struct nb_netlink_ack *ack)
+			 bool with_qdisc, int program, uint32_t mark, int *ret_made,
+			 struct nb_netlink_ack *ack)
 {
 	char buffer[3 * REQUEST_SIZE] = { 0 }, *end = buffer, name[NAME_SIZE];
 	struct nlmsghdr *request;
@@ -315,7 +317,8 @@ static int create_filter(struct nb_netlink *nl, int ifindex, const struct nb_ing
 	mnl_attr_put_u32(request, TCA_BPF_FLAGS, TCA_BPF_FLAG_ACT_DIRECT);
 	mnl_attr_put_u32(request, TCA_BPF_FLAGS_GEN, TCA_CLS_FLAGS_SKIP_HW);
 	mnl_attr_nest_end(request, options);
-	return nb_netlink_ask_last(nl, NETLINK_ROUTE, (struct nlmsghdr *)buffer, count, ack);
+	return nb_netlink_ask_last(nl, NETLINK_ROUTE, (struct nlmsghdr *)buffer, count,
+				   with_qdisc ? ret_made : NULL, ack);
 }
 
 /* Has anybody else a filter there, coming in or going out? 1, 0, or a negative errno. */
@@ -341,33 +344,6 @@ static int delete_qdisc(struct nb_netlink *nl, int ifindex, struct nb_netlink_ac
 	return ask(nl, put_qdisc(buffer, RTM_DELQDISC, 0, ifindex), ack);
 }
 
-/* A priority belongs to one kind of filter and one protocol: then the next one is tried. */
-#define PRIORITIES 8
-
-int nb_ingress_attach(struct nb_netlink *nl, int ifindex, const struct nb_ingress *old, int program,
-		      uint32_t mark, struct nb_netlink_ack *ack)
-{
-	struct nb_ingress filter = *old;
-	struct nb_netlink_ack ignored;
-	int there, r;
-
-	if (old->priority) /* in place of it, in one step */
-		return create_filter(nl, ifindex, &filter, false, program, mark, ack);
-
-	there = has_qdisc(nl, ifindex, ack);
-	if (there < 0)
-		return there;
-	filter.own_qdisc = !there || old->own_qdisc;
-	filter.handle = NB_INGRESS_HANDLE;
-	filter.priority = NB_INGRESS_PRIORITY;
-	do {
-		r = create_filter(nl, ifindex, &filter, !there, program, mark, ack);
-	} while (r == -EINVAL && there && ++filter.priority < NB_INGRESS_PRIORITY + PRIORITIES);
-	if (r < 0 && !there)
-		delete_qdisc(nl, ifindex, &ignored);
-	return r;
-}
-
 /* Others use the qdisc, or it is theirs: our filter goes, and what calls the qdisc ours. */
 static int delete_filter(struct nb_netlink *nl, int ifindex, const struct nb_ingress *old,
 			 struct nb_netlink_ack *ack)
@@ -382,7 +358,42 @@ static int delete_filter(struct nb_netlink *nl, int ifindex, const struct nb_ing
 	put_filter(first ? mnl_nlmsg_get_payload_tail(first) : buffer, RTM_DELTFILTER, 0, ifindex,
 		   old->priority, old->handle);
 	return nb_netlink_ask_last(nl, NETLINK_ROUTE, (struct nlmsghdr *)buffer, first ? 2 : 1,
-				   ack);
+				   NULL, ack);
+}
+
+/* A priority belongs to one kind of filter and one protocol: then the next one is tried. */
+#define PRIORITIES 8
+
+int nb_ingress_attach(struct nb_netlink *nl, int ifindex, const struct nb_ingress *old, int program,
+		      uint32_t mark, struct nb_netlink_ack *ack)
+{
+	struct nb_ingress filter = *old;
+	struct nb_netlink_ack ignored;
+	int there, made, r;
+
+	if (old->priority) /* in place of it, in one step */
+		return create_filter(nl, ifindex, &filter, false, program, mark, NULL, ack);
+
+	there = has_qdisc(nl, ifindex, ack);
+	if (there < 0)
+		return there;
+	filter.own_qdisc = !there || old->own_qdisc;
+	filter.handle = NB_INGRESS_HANDLE;
+	filter.priority = NB_INGRESS_PRIORITY;
+	if (!there) {
+		r = create_filter(nl, ifindex, &filter, true, program, mark, &made, ack);
+		if (r < 0 && made == 0)
+			delete_qdisc(nl, ifindex, &ignored);
+		if (made != -EEXIST)
+			return r;
+		/* somebody has made one meanwhile: nothing in it may say that it is ours */
+		delete_filter(nl, ifindex, &filter, &ignored);
+		filter.own_qdisc = false;
+	}
+	do {
+		r = create_filter(nl, ifindex, &filter, false, program, mark, NULL, ack);
+	} while (r == -EINVAL && ++filter.priority < NB_INGRESS_PRIORITY + PRIORITIES);
+	return r;
 }
 
 int nb_ingress_detach(struct nb_netlink *nl, int ifindex, const struct nb_ingress *old,

@@ -170,6 +170,8 @@ static ssize_t receive(struct nb_netlink *nl, struct mnl_socket *socket, int fla
 
 struct walk {
 	uint32_t sequence;
+	uint32_t first; /* that of the first request in the datagram */
+	int first_result;
 	int (*callback)(const struct nlmsghdr *message, void *data);
 	void *data;
 	struct nb_netlink_ack *ack;
@@ -183,6 +185,8 @@ static void walk_message(struct walk *walk, const struct nlmsghdr *message)
 {
 	int error;
 
+	if (message->nlmsg_seq == walk->first && message->nlmsg_type == NLMSG_ERROR)
+		walk->first_result = read_ack(message, NULL);
 	if (message->nlmsg_seq != walk->sequence)
 		return;
 	if (message->nlmsg_flags & NLM_F_DUMP_INTR)
@@ -221,7 +225,7 @@ static void walk_message(struct walk *walk, const struct nlmsghdr *message)
 static int ask(struct nb_netlink *nl, int bus, const struct nlmsghdr *first,
 	       struct nlmsghdr *request,
 	       int (*callback)(const struct nlmsghdr *message, void *data), void *data,
-	       struct nb_netlink_ack *ack)
+	       int *ret_first, struct nb_netlink_ack *ack)
 {
 	size_t before = (size_t)((const char *)request - (const char *)first);
 	struct mnl_socket *socket = NULL;
@@ -235,6 +239,8 @@ static int ask(struct nb_netlink *nl, int bus, const struct nlmsghdr *first,
 
 	if (ack)
 		memset(ack, 0, sizeof(*ack));
+	if (ret_first)
+		*ret_first = -EINPROGRESS;
 	r = open_bus(nl, bus, &socket);
 	if (r < 0)
 		return r;
@@ -243,6 +249,7 @@ static int ask(struct nb_netlink *nl, int bus, const struct nlmsghdr *first,
 	if (!walk.dump)
 		request->nlmsg_flags |= NLM_F_ACK;
 	request->nlmsg_seq = walk.sequence = nb_netlink_sequences(nl, 1);
+	walk.first = first->nlmsg_seq;
 	if (mnl_socket_sendto(socket, first, before + request->nlmsg_len) < 0)
 		return -errno;
 
@@ -256,6 +263,8 @@ static int ask(struct nb_netlink *nl, int bus, const struct nlmsghdr *first,
 		for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left))
 			walk_message(&walk, message);
 	}
+	if (ret_first)
+		*ret_first = walk.first_result;
 	if (walk.result == 0 && walk.interrupted)
 		return -EINTR;
 	return walk.result;
@@ -265,21 +274,21 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 		   int (*callback)(const struct nlmsghdr *message, void *data), void *data,
 		   struct nb_netlink_ack *ack)
 {
-	return ask(nl, bus, request, request, callback, data, ack);
+	return ask(nl, bus, request, request, callback, data, NULL, ack);
 }
 
 int nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
-			struct nb_netlink_ack *ack)
+			int *ret_first, struct nb_netlink_ack *ack)
 {
 	struct nlmsghdr *request = first;
 
 	for (size_t i = 1; i < count; i++) {
-		/* its answer, which has another sequence, is skipped */
+		/* of its answer, which has another sequence, only a first one's errno is kept */
 		request->nlmsg_flags |= NLM_F_REQUEST;
 		request->nlmsg_seq = nb_netlink_sequences(nl, 1);
 		request = mnl_nlmsg_get_payload_tail(request);
 	}
-	return ask(nl, bus, first, request, NULL, NULL, ack);
+	return ask(nl, bus, first, request, NULL, NULL, ret_first, ack);
 }
 
 /* One datagram holds the whole batch: the send buffer must take it. */

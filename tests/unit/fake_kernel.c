@@ -168,7 +168,7 @@ int __wrap_nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *reque
 			  int (*callback)(const struct nlmsghdr *message, void *data), void *data,
 			  struct nb_netlink_ack *ack);
 int __wrap_nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
-			       struct nb_netlink_ack *ack);
+			       int *ret_first, struct nb_netlink_ack *ack);
 int __wrap_nb_netlink_commit(struct nb_netlink *nl, const void *batch, size_t length, uint32_t last,
 			     struct nb_netlink_ack *acks, size_t *ack_count);
 int __wrap_nb_flow_end(struct nb_netlink *nl, const struct nb_flow_match *matches, size_t count,
@@ -354,7 +354,7 @@ int __wrap_nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *reque
 }
 
 int __wrap_nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *first, size_t count,
-			       struct nb_netlink_ack *ack)
+			       int *ret_first, struct nb_netlink_ack *ack)
 {
 	const struct tcmsg *tc = mnl_nlmsg_get_payload(first);
 	const struct nlmsghdr *request = first;
@@ -363,14 +363,19 @@ int __wrap_nb_netlink_ask_last(struct nb_netlink *nl, int bus, struct nlmsghdr *
 	(void)nl;
 	ck_assert_int_eq(bus, NETLINK_ROUTE);
 	memset(ack, 0, sizeof(*ack));
+	if (ret_first)
+		*ret_first = r < 0 ? -EINPROGRESS : 0;
 	for (size_t i = 0; i < count; i++, request = mnl_nlmsg_get_payload_tail(request))
 		note("%s%s", i ? "," : "", fake_tc_label(request));
 	note(" %d; ", tc->tcm_ifindex);
 	if (r < 0)
 		return r;
 	request = first;
-	for (size_t i = 0; i < count; i++, request = mnl_nlmsg_get_payload_tail(request))
+	for (size_t i = 0; i < count; i++, request = mnl_nlmsg_get_payload_tail(request)) {
 		r = fake_tc_answer(request, NULL, NULL);
+		if (ret_first && i == 0)
+			*ret_first = r;
+	}
 	return r;
 }
 

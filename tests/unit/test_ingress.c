@@ -337,6 +337,39 @@ START_TEST(refused_filter)
 }
 END_TEST
 
+static void somebody_makes_it(void)
+{
+	if (strstr(fake.log, "?clsact 3"))
+		fake_find_ingress("br0")->clsact = true;
+}
+
+/* Somebody makes the qdisc between the question and our datagram: it is theirs, and stays. */
+START_TEST(qdisc_made_meanwhile)
+{
+	fake.hook = somebody_makes_it;
+	fake.hook_at = 3;
+	must_run();
+	fake.hook = NULL;
+	ck_assert_str_eq(fake_find_ingress("br0")->name, NAME);
+	ck_assert(!fake_find_ingress("br0")->chain);
+	is_settled();
+	nb_desired_clear(&w.desired);
+	must_run();
+	ck_assert(fake_find_ingress("br0")->clsact);
+	ck_assert_uint_eq(fake_find_ingress("br0")->priority, 0);
+
+	/* nor is it deleted where no filter can be attached */
+	tear_down();
+	set_up();
+	fake.no_filter = -ENOENT;
+	fake.hook = somebody_makes_it;
+	fake.hook_at = 3;
+	must_run();
+	ck_assert(fake_find_ingress("br0")->clsact);
+	ck_assert(!fake_find_ingress("br0")->chain);
+}
+END_TEST
+
 START_TEST(nothing_follows_a_failure)
 {
 	for (unsigned int at = 2; at <= 3; at++) {
@@ -423,6 +456,7 @@ int main(void)
 	unit_add_between(suite, "impossible", impossible, set_up, tear_down);
 	unit_add_between(suite, "refused", refused_at_last, set_up, tear_down);
 	unit_add_between(suite, "refused_filter", refused_filter, set_up, tear_down);
+	unit_add_between(suite, "meanwhile", qdisc_made_meanwhile, set_up, tear_down);
 	unit_add_between(suite, "probe", failing_probe, set_up, tear_down);
 	unit_add_between(suite, "failure", nothing_follows_a_failure, set_up, tear_down);
 	unit_add_between(suite, "vanish", devices_that_vanish, set_up, tear_down);

@@ -156,6 +156,8 @@ struct nb_state {
  */
 int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_list *keys,
 		  unsigned int flags, struct nb_state *ret, struct nb_error *err);
+/* The generation of the ruleset, which is never 0, alone. */
+int nb_state_read_generation(struct nb_netlink *nl, uint32_t *ret, struct nb_error *err);
 /* The generation and the devices alone; no table, no elements. */
 int nb_state_read_devices(struct nb_netlink *nl, uint32_t mark, struct nb_state *ret,
 			  struct nb_error *err);

@@ -223,7 +223,8 @@ int nb_ask_ahead(struct nb_run *run, const struct nb_recall *recall)
 	};
 	int r = 0;
 
-	if (nb_run_prepare(&asking, false) == 0) {
+	if (nb_run_prepare(&asking, false) == 0 &&
+	    nb_state_read_generation(asking.nl, &run->asked_at, &asking.error) == 0) {
 		for (size_t i = 0; r == 0 && i < recall->count; i++)
 			r = ask_ahead(&asking, &recall->items[i].network);
 		memcpy(run->engines, asking.engines, sizeof(run->engines));
@@ -236,6 +237,33 @@ int nb_ask_ahead(struct nb_run *run, const struct nb_recall *recall)
 	}
 	nb_run_finish(&asking);
 	return r;
+}
+
+int nb_ask_recheck(struct nb_run *run)
+{
+	uint32_t generation;
+	size_t kept = 0;
+	int r;
+
+	if (!run->asked_at)
+		return 0;
+	r = nb_state_read_generation(run->nl, &generation, &run->error);
+	if (r < 0 || generation == run->asked_at)
+		return r;
+	for (size_t i = 0; i < run->container_count; i++) {
+		if (run->containers[i].answer.known)
+			nb_engine_container_clear(&run->containers[i].answer);
+		else
+			run->containers[kept++] = run->containers[i];
+	}
+	run->container_count = kept;
+	for (int engine = 0; engine < NB_ENGINE_COUNT; engine++) {
+		if (!run->asked[engine] || !run->engines[engine].known)
+			continue;
+		nb_engine_answer_clear(&run->engines[engine]);
+		run->asked[engine] = false;
+	}
+	return 0;
 }
 
 void nb_ask_other(struct nb_run *run, enum nb_engine engine, struct nb_engine_other *ret)

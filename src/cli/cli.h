@@ -76,6 +76,7 @@ struct nb_run {
 	bool asked[NB_ENGINE_COUNT];
 	struct nb_asked_container *containers; /* and of containers */
 	size_t container_count;
+	uint32_t asked_at; /* generation before nb_ask_ahead() asked them; 0: it has not */
 	/* what they said before, for when they do not answer, or with @recall_only are not asked; or
 	 * NULL. Borrowed. */
 	const struct nb_recall *recall;
@@ -310,6 +311,12 @@ const struct nb_engine_answer *nb_ask_engine(struct nb_run *run, enum nb_engine 
  * again when it is asked for. -ENOMEM.
  */
 int nb_ask_ahead(struct nb_run *run, const struct nb_recall *recall);
+
+/*
+ * With the lock: if the ruleset has changed since nb_ask_ahead() asked, another nat-bridge may have
+ * learnt more meanwhile, so that who has answered is asked again. Who has not is not waited for twice.
+ */
+int nb_ask_recheck(struct nb_run *run);
 
 /* What they said may be true no longer: the next question is asked again. */
 void nb_forget_engines(struct nb_run *run);

@@ -23,7 +23,8 @@ int nb_run_prepare(struct nb_run *run, bool writer)
 		return nb_error_set(&run->error, NB_STATUS_FAILED, EPERM, "permission",
 				    "%s changes the kernel: run it as root (sudo nat-bridge ...)",
 				    run->command->name);
-	return nb_lock_take(run);
+	r = nb_lock_take(run);
+	return r < 0 ? r : nb_ask_recheck(run);
 }
 
 int nb_run_tidy_rules(struct nb_run *run, bool gone)

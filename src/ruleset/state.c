@@ -64,7 +64,7 @@ static int get_generation(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
-static int read_generation(struct nb_netlink *nl, uint32_t *ret, struct nb_error *err)
+int nb_state_read_generation(struct nb_netlink *nl, uint32_t *ret, struct nb_error *err)
 {
 	char buffer[REQUEST_SIZE] = { 0 };
 	struct nlmsghdr *request = nftnl_nlmsg_build_hdr(buffer, NFT_MSG_GETGEN, AF_UNSPEC, 0, 0);
@@ -508,7 +508,7 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	r = read_generation(nl, &ret->generation, err);
+	r = nb_state_read_generation(nl, &ret->generation, err);
 	if (r < 0)
 		return r;
 	reader.now = now_ms();
@@ -526,7 +526,7 @@ int nb_state_read(struct nb_netlink *nl, uint32_t mark, const struct nb_element_
 		r = ret->partial ? read_asked_ingress(&reader, keys, err)
 				 : nb_ingress_read_all(nl, &ret->links, mark, err);
 	if (r == 0)
-		r = read_generation(nl, &generation, err);
+		r = nb_state_read_generation(nl, &generation, err);
 	nb_foreign_clear(&reader.foreign);
 	if (r < 0)
 		return r;
@@ -554,7 +554,7 @@ int nb_state_read_devices(struct nb_netlink *nl, uint32_t mark, struct nb_state 
 	int r;
 
 	memset(ret, 0, sizeof(*ret));
-	r = read_generation(nl, &ret->generation, err);
+	r = nb_state_read_generation(nl, &ret->generation, err);
 	if (r == 0)
 		r = nb_link_dump(nl, &ret->links, err);
 	return r < 0 ? r : nb_ingress_read_all(nl, &ret->links, mark, err);

@@ -8,6 +8,7 @@ kernel tells the number of the last.
 """
 import os
 import sys
+import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -513,6 +514,33 @@ def _():
         expect(not wait_for(lambda: lab.conf("br-app", "route_localnet") == 1, 1.5, 0.005),
                "out of memory, where it was")
         expect(is_back("br-two"), "it stays")
+    docker.stop()
+
+
+@case("what an engine said before another nat-bridge was here is asked again")
+def _():
+    docker = with_docker()
+    sh("ip link add br-late type bridge")
+    with Watcher(lab) as watcher:
+        comes_to_rest("from the beginning")
+        asked = threading.Event()
+
+        def slow(connection):
+            body = json.dumps(docker.networks).encode()
+            del docker.others["/networks$"]
+            asked.set()
+            time.sleep(1)
+            connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+                               + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        docker.others["/networks$"] = slow
+        watcher.process.send_signal(signal.SIGHUP)
+        expect(asked.wait(5), "it asks")
+        docker.networks.append(network("fresh", bridge="br-late"))
+        lab.good("add", "docker:fresh", str(lab.mapped))
+        expect(is_back("br-late"), "added")
+        expect(not wait_for(lambda: lab.conf("br-late", "route_localnet") == 0, 2, 0.005),
+               "taken away: there was no such network")
+        heals("added")
     docker.stop()
 
 

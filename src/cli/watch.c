@@ -416,8 +416,9 @@ static void begin_look(struct watch *w)
 	w->quick = !w->follow && may_be_quick(w);
 	if (!w->follow)
 		nb_pace_begin(&w->pace);
+	/* behind the quick half: then the one that asks gives way to another such, once that is due */
+	w->damaged &= w->follow;
 	w->follow = false;
-	w->damaged = false;
 	decide_restore(w);
 	nb_events_listen_devices(w->events);
 	fflush(stdout);
@@ -435,6 +436,8 @@ static void begin_look(struct watch *w)
 		return;
 	}
 	w->pipe = ends[0];
+	if (w->damaged)
+		w->cut = nb_pace_next(&w->pace, nb_monotonic_ms());
 	w->child_reasons = w->reasons;
 	w->reasons = 0;
 	w->resting = false;
@@ -701,6 +704,8 @@ static void end_look(struct watch *w)
 	if (w->reasons)
 		w->due = nb_pace_next(&w->pace, now);
 	if (good && !result.asked) {
+		/* what it has read itself it has mended */
+		w->damaged &= is_later(w->generation, result.generation);
 		w->follow = true;
 		w->reasons |= w->child_reasons;
 		w->due = now;

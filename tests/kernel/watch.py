@@ -422,6 +422,22 @@ def _():
     docker.stop()
 
 
+@case("nor what is broken while a look mends")
+def _():
+    docker = with_docker()
+    with Watcher(lab):
+        comes_to_rest("from the beginning")
+        docker.raw = hangs
+        heals_soon("nft flush ruleset")
+        took = []
+        for milliseconds in range(0, 30, 2 if not arguments.full else 1):
+            # at a pace at which a look begins at once
+            time.sleep(1.2)
+            took.append(heals_soon(f"nft flush ruleset; sleep {milliseconds / 1000}; nft flush ruleset"))
+        note(f"healed after {', '.join(f'{t * 1000:.0f}' for t in took)} ms, with the commands")
+    docker.stop()
+
+
 @case("and when it answers what it says counts")
 def _():
     docker = with_docker()

@@ -76,19 +76,22 @@ bool nb_read_confinement(pid_t pid, char *buffer, size_t size);
 struct nb_port_trouble {
 	const char *code;
 	char what[512];
-	char mend[256];
+	char mend[NB_CAUSE_TEXT];
 };
 /* Why nobody tells containers the bridge's hardware address, of which the ruleset does not know. */
 bool nb_find_neighbour_trouble(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			       struct nb_port_trouble *ret);
+
+#define NB_CHAIN_NAME 256 /* the kernel's NFT_NAME_MAXLEN; of tables as well */
 
 /* A base chain that drops by its policy, or in whose table a rule does. */
 struct nb_dropping {
 	uint8_t family;
 	bool policy;   /* else it is the rule */
 	uint32_t hook; /* of the base chain */
-	char base_table[NB_OBSTACLE_NAME], base[NB_OBSTACLE_NAME];
-	char table[NB_OBSTACLE_NAME], chain[NB_OBSTACLE_NAME]; /* of the rule */
+	/* whole: a name that was cut is that of another chain */
+	char base_table[NB_CHAIN_NAME], base[NB_CHAIN_NAME];
+	char table[NB_CHAIN_NAME], chain[NB_CHAIN_NAME]; /* of the rule */
 	uint64_t handle;
 };
 

@@ -8,6 +8,7 @@
 /* behind netinet/in.h, which it would define anew */
 #include <linux/netfilter.h>
 
+#include "../model/text.h"
 #include "diagnose.h"
 
 #define OUTWARDS (1 << NF_INET_LOCAL_OUT | 1 << NF_INET_POST_ROUTING)
@@ -53,10 +54,18 @@ bool nb_find_inside_trouble(const struct nb_case *one, bool answers, struct nb_p
 	snprintf(ret->what, sizeof(ret->what),
 		 "in the container's own network (pid %d) %s drops packets", (int)one->pid,
 		 nb_dropping_text(dropping, rule));
-	snprintf(ret->mend, sizeof(ret->mend),
-		 "nsenter -t %d -n nft insert rule %s %.70s %.70s ip %s %s accept", (int)one->pid,
-		 dropping->family == NFPROTO_INET ? "inet" : "ip", dropping->base_table,
-		 dropping->base, answers ? "saddr" : "daddr",
-		 inet_ntop(AF_INET, &in, address, sizeof(address)));
+	inet_ntop(AF_INET, &in, address, sizeof(address));
+	/* the container has chosen these names, and the command is for the host's root */
+	if (nb_is_plain_word(dropping->base_table) && nb_is_plain_word(dropping->base))
+		snprintf(ret->mend, sizeof(ret->mend),
+			 "nsenter -t %d -n nft insert rule %s %s %s ip %s %s accept", (int)one->pid,
+			 dropping->family == NFPROTO_INET ? "inet" : "ip", dropping->base_table,
+			 dropping->base, answers ? "saddr" : "daddr", address);
+	else
+		snprintf(
+			ret->mend, sizeof(ret->mend),
+			"accept what is %s %s in that chain, in the container (its name, which the "
+			"container has chosen, is none to type into a shell)",
+			answers ? "from" : "to", address);
 	return true;
 }

@@ -11,6 +11,7 @@
 #include <linux/netfilter.h>
 #include <linux/netfilter_arp.h>
 
+#include "../model/text.h"
 #include "diagnose.h"
 
 #define ANSWERS_NOBODY 8 /* of arp_ignore: for no address at all */
@@ -64,8 +65,14 @@ static bool find_table(struct nb_diagnosis *diagnosis, const struct nb_case *one
 	snprintf(ret->what, sizeof(ret->what), "%s drops %s for the hardware address of %s",
 		 nb_dropping_text(&dropping, rule), answers ? "answers to who asks" : "what asks",
 		 one->bridge);
-	snprintf(ret->mend, sizeof(ret->mend), "nft insert rule arp %.80s %.80s %s %s accept",
-		 dropping.base_table, dropping.base, answers ? "oifname" : "iifname", one->bridge);
+	if (nb_is_plain_word(dropping.base_table) && nb_is_plain_word(dropping.base) &&
+	    nb_is_plain_word(one->bridge))
+		snprintf(ret->mend, sizeof(ret->mend), "nft insert rule arp %s %s %s %s accept",
+			 dropping.base_table, dropping.base, answers ? "oifname" : "iifname",
+			 one->bridge);
+	else
+		snprintf(ret->mend, sizeof(ret->mend), "accept in that chain what is of %s",
+			 one->bridge);
 	return true;
 }
 

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "../model/text.h"
 #include "diagnose.h"
 
 #ifndef IFLA_BRPORT_LOCKED
@@ -113,7 +114,8 @@ static void blame_carrier(struct search *search, const char *name)
 		 "port %s of the bridge has no carrier: its other end, the container's device, is "
 		 "down",
 		 name);
-	if (find_device(search->pid, device))
+	/* the container may have chosen the name, and the command is for the host's root */
+	if (find_device(search->pid, device) && nb_is_plain_word(device))
 		snprintf(mend, sizeof(mend), "nsenter -t %d -n ip link set %s up", (int)search->pid,
 			 device);
 	else

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/text.h"
 #include "../ruleset/foreign.h"
 #include "program.h"
 #include "text.h"
@@ -87,6 +88,13 @@ void nb_obstacle_cure(const struct nb_flow_path *path, enum nb_leg leg, const st
 		snprintf(buffer, size,
 			 "make the program that owns table %s %s accept 'ct status dnat' there",
 			 nb_family_name(base->family), base->table);
+		return;
+	}
+	if (!nb_is_plain_word(path->bridge) || !nb_is_plain_word(base->table) ||
+	    !nb_is_plain_word(base->name)) {
+		snprintf(buffer, size,
+			 "let the packets of mappings pass that chain (a name has characters in it "
+			 "that are none to type into a shell)");
 		return;
 	}
 	if (base->legacy && leg == NB_LEG_ENTERS) {

@@ -37,6 +37,15 @@ size_t nb_utf8_sequence(const char *text, size_t length)
 	return size;
 }
 
+bool nb_is_plain_word(const char *text)
+{
+	/* not isalnum(): what that takes depends on the locale */
+	static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+				    "0123456789_.-";
+
+	return text[0] && text[0] != '-' && !text[strspn(text, plain)];
+}
+
 size_t nb_split_colons(char *text, char **parts, size_t max)
 {
 	size_t count = 0;

@@ -6,6 +6,7 @@
 #ifndef NAT_BRIDGE_TEXT_H
 #define NAT_BRIDGE_TEXT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,6 +21,13 @@ size_t nb_utf8_sequence(const char *text, size_t length);
  * terminal, nor end in half a character.
  */
 void nb_copy_line(char *to, size_t size, const char *from);
+
+/*
+ * Letters, digits, "_", "." and "-", and no "-" first: a word that a shell hands on as it stands, and
+ * that no program takes for an option. Names that somebody else has chosen, a container's of a table
+ * or a device above all, are put into a command that root is to type only if they are one.
+ */
+bool nb_is_plain_word(const char *text);
 
 /*
  * A port as one part of @word, "80". Errors are status NB_STATUS_USAGE, code

@@ -5,6 +5,7 @@
 nl.py generation       the ruleset's generation, which every commit changes
 nl.py own TABLE        make inet table TABLE with the owner flag and an input chain of policy
                        drop that belongs to it; prints the pid that keeps it, in the background
+nl.py drop TABLE CHAIN make inet table TABLE with an output chain of policy drop; names of any bytes
 """
 import os
 import socket
@@ -18,7 +19,7 @@ NFNL_MSG_BATCH_BEGIN, NFNL_MSG_BATCH_END = 16, 17
 NFPROTO_INET = 1
 F_REQUEST, F_ACK, F_CREATE = 1, 4, 0x400
 TABLE_F_OWNER = 2
-HOOK_INPUT, VERDICT_DROP = 1, 0
+HOOK_INPUT, HOOK_OUTPUT, VERDICT_DROP = 1, 3, 0
 
 
 def attribute(kind, body):
@@ -67,18 +68,18 @@ def generation():
     sys.exit("nl.py: no generation in the answer")
 
 
-def own(table):
-    sock = open_socket()
+def make(sock, table, flags, chain, hook):
+    """A table, and a chain of policy drop in it."""
     chain = [
         text(1, table),
-        text(3, "input"),
-        nested(4, number(1, HOOK_INPUT), number(2, 5)),
+        text(3, chain),
+        nested(4, number(1, hook), number(2, 5)),
         number(5, VERDICT_DROP),
         text(7, "filter"),
     ]
     batch = [
         message(NFNL_MSG_BATCH_BEGIN, 0, 0, NFNL_SUBSYS_NFTABLES, 1),
-        nft(NFT_MSG_NEWTABLE, F_CREATE | F_ACK, 2, text(1, table) + number(2, TABLE_F_OWNER)),
+        nft(NFT_MSG_NEWTABLE, F_CREATE | F_ACK, 2, text(1, table) + number(2, flags)),
         nft(NFT_MSG_NEWCHAIN, F_CREATE | F_ACK, 3, b"".join(chain)),
         message(NFNL_MSG_BATCH_END, 0, 0, NFNL_SUBSYS_NFTABLES, 4),
     ]
@@ -89,6 +90,11 @@ def own(table):
         error = struct.unpack_from("=i", answer, 16)[0]
         if kind != 2 or error:
             sys.exit("nl.py: %s" % os.strerror(-error))
+
+
+def own(table):
+    sock = open_socket()
+    make(sock, table, TABLE_F_OWNER, "input", HOOK_INPUT)
     # The owner is the socket's port, so the socket itself goes on in the child.
     pid = os.fork()
     if pid:
@@ -106,5 +112,7 @@ if sys.argv[1] == "generation":
     generation()
 elif sys.argv[1] == "own":
     own(sys.argv[2])
+elif sys.argv[1] == "drop":
+    make(open_socket(), sys.argv[2], 0, sys.argv[3], HOOK_OUTPUT)
 else:
     sys.exit("nl.py: %s?" % sys.argv[1])

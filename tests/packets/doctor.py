@@ -192,6 +192,31 @@ def _():
     expect_eq(ask(rc=0)["findings"], [], "mended")
 
 
+@case("names that a container has chosen are in a command only if they are words, and whole")
+def _():
+    mapped()
+    inside = lab.agents["ctr"]
+    inside.call("sh", f"nft add table inet box; nft 'add chain inet box {100 * 'x'} "
+                      "{ type filter hook output priority 0; policy drop; }'")
+    cause = first(ask("br-app", PORT), "container-firewall", "policy of chain inet box x{100} drops")
+    sh(cause["mend"])
+    expect_eq(lab.tcp(PORT), REACHED, "mended")
+    inside.call("sh", "nft delete table inet box")
+    for table, chain in (("box", "$(touch /tmp/x)"), ("a;b", "out"), ("box", "-f"), ("box", "`x`")):
+        inside.call("sh", f"{sys.executable} {lab.source}/tests/lib/nl.py drop '{table}' '{chain}'")
+        cause = first(ask("br-app", PORT), "container-firewall", re.escape(f"{table} {chain}"))
+        expect_match(r"^accept what is to 172\.30\.0\.1 in that chain", cause["mend"], "a sentence")
+        expect_eq(cause["command"], None, "no command")
+        inside.call("sh", "nft flush ruleset")
+    for name in ("$(reboot)", "a;reboot", "x|sh"):
+        inside.call("sh", f"ip link set eth0 down; ip link set eth0 name '{name}'")
+        cause = first(ask("br-app", PORT), "isolated-port", "its other end, the container's device, is down")
+        expect_eq((cause["mend"], cause["command"]),
+                  ("set the container's device up, or start it anew", None), "its mend")
+        inside.call("sh", f"ip link set '{name}' name eth0; ip link set eth0 up; "
+                          f"ip route replace default via {GATEWAY}")
+
+
 @case("policy routing sends the answers elsewhere")
 def _():
     mapped()

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "model/text.h"
 #include "nat-bridge/mapping.h"
 #include "unit.h"
 
@@ -358,6 +359,21 @@ START_TEST(times)
 }
 END_TEST
 
+START_TEST(plain_words)
+{
+	static const char *const plain[] = { "a", "Z9", "br-app", "_x", ".x", "0", "a.b_c-d" };
+	static const char *const wrong[] = { "",     "-f",   "a b",  "a;b", "$(x)",	"`x`",
+					     "a|b",  "a\nb", "a\"b", "a'b", "\xc3\xa9", "a*",
+					     "a\\b", "~",    "a/b",  "a&b", "a>b",	"#a",
+					     "a{b}", "a!",   "a=b" };
+
+	for (size_t i = 0; i < COUNT(plain); i++)
+		ck_assert_msg(nb_is_plain_word(plain[i]), "%s", plain[i]);
+	for (size_t i = 0; i < COUNT(wrong); i++)
+		ck_assert_msg(!nb_is_plain_word(wrong[i]), "%s", wrong[i]);
+}
+END_TEST
+
 START_TEST(nearest_names)
 {
 	static const char *const names[] = { "ollama", "postgresql",	  "mysql",
@@ -410,6 +426,7 @@ int main(void)
 	unit_add(suite, "port_words_refused", port_words_refused);
 	unit_add(suite, "durations", durations);
 	unit_add(suite, "times", times);
+	unit_add(suite, "plain_words", plain_words);
 	unit_add(suite, "nearest_names", nearest_names);
 	return unit_run(suite);
 }

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "../model/text.h"
 #include "diagnose.h"
 
 #define KERNEL_LOG   "/dev/kmsg"
@@ -131,15 +132,44 @@ static void take(struct denials *denials, const char *record)
 	denials->items[denials->count++ % MOST_DENIALS] = denial;
 }
 
-static void take_lines(struct denials *denials, char *text)
+static bool begins(const char *text, const char *word)
+{
+	return strncmp(text, word, strlen(word)) == 0;
+}
+
+/*
+ * "5,16690,1850511433,-;audit: type=1400 audit(...": of the kernel, for what does not come from it has
+ * a facility; a message, for what a blank begins belongs to one; and the kernel's own words from the
+ * beginning, for it logs words of users, too.
+ */
+static bool is_of_kernel(const char *line)
+{
+	const char *text = strchr(line, ';');
+
+	return text && line[0] != ' ' && strtoul(line, NULL, 10) >> 3 == 0 &&
+	       begins(text + 1, "audit: type=14");
+}
+
+/* "type=AVC msg=audit(...", perhaps behind the name of a host. A user's have types of their own. */
+static bool is_of_audit(const char *line)
+{
+	if (begins(line, "node=")) {
+		line += strcspn(line, " ");
+		line += *line == ' ';
+	}
+	return begins(line, "type=AVC ");
+}
+
+static void take_lines(struct denials *denials, char *text, bool (*is)(const char *line))
 {
 	char *rest = NULL;
 
 	for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest))
-		take(denials, line);
+		if (is(line))
+			take(denials, line);
 }
 
-/* One record a read: "5,16690,1850511433,-;audit: ...". What does not come from the kernel has a facility. */
+/* One record a read. */
 static void read_kernel_log(struct denials *denials)
 {
 	int fd = open(KERNEL_LOG, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -154,8 +184,7 @@ static void read_kernel_log(struct denials *denials)
 		if (length <= 0)
 			break;
 		record[length] = '\0';
-		if (strtoul(record, NULL, 10) >> 3 == 0)
-			take_lines(denials, record);
+		take_lines(denials, record, is_of_kernel);
 	}
 	if (fd >= 0)
 		close(fd);
@@ -172,7 +201,7 @@ static void read_audit_log(struct denials *denials)
 		size = lseek(fd, 0, SEEK_END);
 		length = pread(fd, text, TAIL, size > TAIL ? size - TAIL : 0);
 		text[length > 0 ? length : 0] = '\0';
-		take_lines(denials, text);
+		take_lines(denials, text, is_of_audit);
 	}
 	free(text);
 	if (fd >= 0)
@@ -205,19 +234,28 @@ static void word_mend(const struct denial *denial, struct nb_cause *cause)
 			 "allow it in the profile %s under /etc/apparmor.d (aa-logprof asks, and "
 			 "loads it)",
 			 denial->subject);
-	else if (denial->binds)
+	else if (denial->binds && nb_is_plain_word(denial->subject))
 		snprintf(cause->mend, sizeof(cause->mend),
 			 "give the port a type that %s may bind (semanage port -l): semanage port "
 			 "-a "
 			 "-t %.*s_port_t -p %s %u; then start the service",
 			 denial->subject, (int)stem, denial->subject,
 			 nb_protocol_name(denial->protocol), denial->port);
-	else
+	else if (denial->binds)
+		snprintf(
+			cause->mend, sizeof(cause->mend),
+			"give the port a type that the service's may bind (semanage port -l), then "
+			"start the service");
+	else if (nb_is_plain_word(denial->program))
 		snprintf(cause->mend, sizeof(cause->mend),
 			 "ausearch -m avc -c %s | audit2allow -M local, read local.te, then: "
 			 "semodule "
 			 "-i local.pp",
 			 denial->program);
+	else
+		snprintf(
+			cause->mend, sizeof(cause->mend),
+			"read what was denied (ausearch -m avc), and allow it in SELinux's policy");
 }
 
 /* The latest that @is of the case; NULL: none. */

@@ -2,24 +2,33 @@
 /* What commands say in JSON. */
 #include "json.h"
 
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "../model/text.h"
 #include "cli.h"
 
+void nb_json_add_line(cJSON *object, const char *key, const char *text)
+{
+	size_t size = strlen(text) + 1;
+	char *line = malloc(size);
+
+	/* names of files, of chains, of programs may be any bytes; a line is never longer than they */
+	if (line) {
+		nb_copy_line(line, size, text);
+		cJSON_AddStringToObject(object, key, line);
+	} else {
+		cJSON_AddNullToObject(object, key);
+	}
+	free(line);
+}
+
 void nb_json_add_text(cJSON *object, const char *key, const char *text)
 {
-	char line[NAME_MAX + 1];
-
-	if (!text || !*text) {
+	if (text && *text)
+		nb_json_add_line(object, key, text);
+	else
 		cJSON_AddNullToObject(object, key);
-		return;
-	}
-	/* names of files may be any bytes */
-	nb_copy_line(line, sizeof(line), text);
-	cJSON_AddStringToObject(object, key, line);
 }
 
 void nb_json_add_count(cJSON *object, const char *key, bool known, uint64_t count)

@@ -9,7 +9,9 @@
 
 #include "nat-bridge/error.h"
 
-/* As one line of UTF-8, whatever its bytes. NULL and "" are unknown. */
+/* As one line of UTF-8, whatever its bytes, and whole. */
+void nb_json_add_line(cJSON *object, const char *key, const char *text);
+/* The same, but NULL and "" are unknown. */
 void nb_json_add_text(cJSON *object, const char *key, const char *text);
 void nb_json_add_count(cJSON *object, const char *key, bool known, uint64_t count);
 

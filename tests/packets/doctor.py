@@ -196,10 +196,11 @@ def _():
 def _():
     mapped()
     inside = lab.agents["ctr"]
-    inside.call("sh", f"nft add table inet box; nft 'add chain inet box {100 * 'x'} "
+    inside.call("sh", f"nft add table inet box; nft 'add chain inet box {240 * 'x'} "
                       "{ type filter hook output priority 0; policy drop; }'")
     cause = first(ask("br-app", PORT), "container-firewall", "policy of chain inet box x{100} drops")
-    sh(cause["mend"])
+    expect_eq(cause["command"], cause["mend"], "it is a command")
+    sh(cause["command"])
     expect_eq(lab.tcp(PORT), REACHED, "mended")
     inside.call("sh", "nft delete table inet box")
     for table, chain in (("box", "$(touch /tmp/x)"), ("a;b", "out"), ("box", "-f"), ("box", "`x`")):

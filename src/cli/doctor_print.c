@@ -25,10 +25,11 @@ static cJSON *cause_to_json(const struct nb_cause *cause)
 	nb_json_add_count(object, "port", cause->port != 0, cause->port);
 	nb_json_add_text(object, "protocol",
 			 cause->port ? nb_protocol_name(cause->protocol) : NULL);
-	cJSON_AddStringToObject(object, "what", cause->what);
-	cJSON_AddStringToObject(object, "evidence", cause->evidence);
-	cJSON_AddStringToObject(object, "why", cause->why);
-	cJSON_AddStringToObject(object, "mend", cause->mend);
+	/* names that containers have chosen are in them, and may be cut inside a character */
+	nb_json_add_line(object, "what", cause->what);
+	nb_json_add_line(object, "evidence", cause->evidence);
+	nb_json_add_line(object, "why", cause->why);
+	nb_json_add_line(object, "mend", cause->mend);
 	/* what can be typed as it stands */
 	nb_json_add_text(object, "command",
 			 nb_text_command(cause->mend) == cause->mend ? cause->mend : NULL);

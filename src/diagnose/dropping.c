@@ -17,6 +17,7 @@
 #include <linux/netfilter/nf_tables.h>
 
 #include "../firewall/tell.h"
+#include "../model/text.h"
 #include "diagnose.h"
 
 struct search {
@@ -113,12 +114,17 @@ bool nb_find_dropping(struct nb_netlink *nl, uint8_t family, uint32_t hooks,
 
 const char *nb_dropping_text(const struct nb_dropping *dropping, char *buffer)
 {
+	const char *family = nb_family_name(dropping->family);
+	char table[101], chain[101];
+
+	nb_copy_line(table, sizeof(table),
+		     dropping->policy ? dropping->base_table : dropping->table);
+	nb_copy_line(chain, sizeof(chain), dropping->policy ? dropping->base : dropping->chain);
 	if (dropping->policy)
-		snprintf(buffer, NB_DROPPING_TEXT, "the policy of chain %s %.100s %.100s",
-			 nb_family_name(dropping->family), dropping->base_table, dropping->base);
+		snprintf(buffer, NB_DROPPING_TEXT, "the policy of chain %s %s %s", family, table,
+			 chain);
 	else
-		snprintf(buffer, NB_DROPPING_TEXT, "rule %llu of chain %s %.100s %.100s",
-			 (unsigned long long)dropping->handle, nb_family_name(dropping->family),
-			 dropping->table, dropping->chain);
+		snprintf(buffer, NB_DROPPING_TEXT, "rule %llu of chain %s %s %s",
+			 (unsigned long long)dropping->handle, family, table, chain);
 	return buffer;
 }

@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "../model/text.h"
+
 #define SNAP_DATA "/var/snap/docker"
 
 static bool is_in_namespace_of_ours(pid_t pid)
@@ -30,18 +32,19 @@ static bool is_in_namespace_of_ours(pid_t pid)
 
 static void read_program(pid_t pid, char *ret, size_t size)
 {
-	char path[48];
-	ssize_t length = -1;
+	char path[48], text[64] = "";
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/comm", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0) {
-		length = read(fd, ret, size - 1);
+		if (read(fd, text, sizeof(text) - 1) < 0)
+			text[0] = '\0';
 		close(fd);
 	}
-	ret[length > 0 ? length : 0] = '\0';
-	ret[strcspn(ret, "\n")] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	/* a process may give itself any */
+	nb_copy_line(ret, size, text);
 }
 
 /* Who listens at the socket? Nothing is sent. */

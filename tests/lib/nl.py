@@ -31,7 +31,7 @@ def nested(kind, *parts):
 
 
 def text(kind, value):
-    return attribute(kind, value.encode() + b"\0")
+    return attribute(kind, os.fsencode(value) + b"\0")
 
 
 def number(kind, value):

@@ -209,6 +209,11 @@ def _():
         expect_match(r"^accept what is to 172\.30\.0\.1 in that chain", cause["mend"], "a sentence")
         expect_eq(cause["command"], None, "no command")
         inside.call("sh", "nft flush ruleset")
+    for name in ("\\377\\302\\233x", 99 * "x" + "\\303\\251"):
+        inside.call("sh", f"{sys.executable} {lab.source}/tests/lib/nl.py drop box \"$(printf '{name}')\"")
+        cause = first(ask("br-app", PORT), "container-firewall", "policy of chain inet box [?x]+ drops")
+        expect_match("^[ -~]*$", cause["what"] + cause["mend"], "text")
+        inside.call("sh", "nft flush ruleset")
     for name in ("$(reboot)", "a;reboot", "x|sh"):
         inside.call("sh", f"ip link set eth0 down; ip link set eth0 name '{name}'")
         cause = first(ask("br-app", PORT), "isolated-port", "its other end, the container's device, is down")

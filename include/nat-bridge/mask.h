@@ -8,6 +8,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* A name, and what stands for it. */
 struct nb_masked_name {
@@ -34,5 +35,8 @@ void nb_mask_add(struct nb_mask *mask, const char *kind, const char *name);
  */
 char *nb_mask_text(struct nb_mask *mask, const char *text);
 void nb_mask_clear(struct nb_mask *mask);
+
+/* Is the address (host byte order) of a network that nobody reaches from elsewhere, or of documentation? */
+bool nb_mask_is_private(uint32_t address);
 
 #endif

@@ -76,7 +76,7 @@ static void check_address(struct nb_diagnosis *diagnosis, struct nb_case *one)
 	snprintf(cause->what, sizeof(cause->what), "bridge %s has no IPv4 address", one->bridge);
 	snprintf(cause->evidence, sizeof(cause->evidence), "ip -4 address show %s: none",
 		 one->bridge);
-	if (read_gateway(one->pid, &gateway)) {
+	if (read_gateway(one->pid, &gateway) && nb_may_have_network(diagnosis, one, &gateway)) {
 		in.s_addr = htonl(gateway.address);
 		snprintf(cause->mend, sizeof(cause->mend), "ip address add %s/%u dev %s",
 			 inet_ntop(AF_INET, &in, text, sizeof(text)), gateway.length, one->bridge);

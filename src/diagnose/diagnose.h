@@ -4,6 +4,7 @@
 #define NAT_BRIDGE_DIAGNOSE_INTERNAL_H
 
 #include "nat-bridge/diagnose.h"
+#include "nat-bridge/route.h"
 
 /* Find out who lives behind the bridges' ports, where no engine said it. */
 void nb_find_owners(struct nb_diagnosis *diagnosis);
@@ -12,6 +13,12 @@ void nb_check_host(struct nb_diagnosis *diagnosis);
 void nb_check_bridges(struct nb_diagnosis *diagnosis);
 /* Which address of the host containers dial, and whether the way there is through their bridge. */
 void nb_check_ways(struct nb_diagnosis *diagnosis);
+/*
+ * May doctor advise to give the bridge of @one @network, which a container has chosen? Not if anything
+ * else is there for the host, or if it is of the Internet: the host would lose it to the container.
+ */
+bool nb_may_have_network(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			 const struct nb_prefix *network);
 /*
  * The way from the network namespace of @pid to @address. False: it cannot be looked at. With @ret_end,
  * if not NULL, the host's end of the device that it goes through, or NULL.

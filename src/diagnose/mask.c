@@ -72,7 +72,7 @@ static const char *mask_word(struct nb_mask *mask, const char *kind, const char 
 }
 
 /* Of a network that nobody reaches from elsewhere, or of documentation. */
-static bool is_private(uint32_t address)
+bool nb_mask_is_private(uint32_t address)
 {
 	static const struct {
 		uint32_t network;
@@ -134,7 +134,7 @@ static size_t find_address(const char *text, const char **ret_kind)
 	snprintf(word, sizeof(word), "%.*s", (int)length, text);
 	*ret_kind = "address";
 	if (inet_pton(AF_INET, word, &four) == 1)
-		return is_private(ntohl(four.s_addr)) ? 0 : length;
+		return nb_mask_is_private(ntohl(four.s_addr)) ? 0 : length;
 	if (inet_pton(AF_INET6, word, &six) == 1 && (six.s6_addr[0] & 0xe0) == 0x20)
 		return length;
 	return 0;

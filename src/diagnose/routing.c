@@ -42,6 +42,7 @@ static struct nb_route_flow flow_of_answer(const struct nb_case *one, uint32_t a
 static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		      const struct nb_prefix *network, uint32_t address, struct nb_cause *cause)
 {
+	const struct nb_prefix alone = { .address = address, .length = 32 };
 	uint32_t first = network->address & ~(UINT32_MAX >> network->length);
 	struct nb_route_flow flow = flow_of_answer(one, address);
 	struct nb_route_policies policies = { 0 };
@@ -64,8 +65,14 @@ static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 		snprintf(cause->evidence, sizeof(cause->evidence),
 			 "it sends from %s, which is not of the bridge's network",
 			 word_address(address, text));
-		snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/32 dev %s", text,
-			 one->bridge);
+		if (nb_may_have_network(diagnosis, one, &alone))
+			snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/32 dev %s",
+				 text, one->bridge);
+		else
+			snprintf(cause->mend, sizeof(cause->mend),
+				 "give the container an address of the bridge's network; %s is not "
+				 "its to have",
+				 text);
 		return;
 	}
 	if (nb_route_find(diagnosis->nl, address, &entry, &ignored) == 1 &&

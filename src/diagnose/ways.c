@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "diagnose.h"
+#include "nat-bridge/mask.h"
 #include "nat-bridge/route.h"
 
 /* Whatever is out there: of a network for documentation (RFC 5737). */
@@ -84,6 +85,48 @@ static uint32_t choose(struct nb_diagnosis *diagnosis, const struct nb_case *one
 	return one->address;
 }
 
+/* Has another device an address whose network overlaps? What cannot be found out is taken for yes. */
+static bool is_of_another(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			  const struct nb_prefix *network)
+{
+	struct nb_address_list list = { 0 };
+	struct nb_error ignored;
+	bool found = nb_route_addresses(diagnosis->nl, &list, &ignored) < 0;
+
+	for (size_t i = 0; i < list.count && !found; i++) {
+		const struct nb_prefix *prefix = &list.items[i].prefix;
+		unsigned int length = prefix->length < network->length ? prefix->length
+								       : network->length;
+
+		found = list.items[i].ifindex != one->link->index &&
+			(length == 0 || (prefix->address ^ network->address) >> (32 - length) == 0);
+	}
+	nb_address_list_clear(&list);
+	return found;
+}
+
+bool nb_may_have_network(struct nb_diagnosis *diagnosis, const struct nb_case *one,
+			 const struct nb_prefix *network)
+{
+	struct nb_route route, elsewhere;
+	struct nb_route_entry entry;
+	struct nb_error ignored;
+	int r;
+
+	if (network->length < 8 || network->length > 32 || !nb_mask_is_private(network->address) ||
+	    is_of_another(diagnosis, one, network))
+		return false;
+	/* a route of the main table that is more than the default one, or half of that */
+	r = nb_route_find(diagnosis->nl, network->address, &entry, &ignored);
+	if (r < 0 || (r == 1 && entry.length > 1 && entry.ifindex != one->link->index))
+		return false;
+	/* or of another table */
+	return nb_route_lookup(diagnosis->nl, network->address, &route, &ignored) == 0 &&
+	       nb_route_lookup(diagnosis->nl, ELSEWHERE, &elsewhere, &ignored) == 0 &&
+	       !route.local &&
+	       (route.ifindex == one->link->index || route.ifindex == elsewhere.ifindex);
+}
+
 static const char *word_who(const struct nb_case *one, const char *name, char *buffer, size_t size)
 {
 	if (name[0])
@@ -96,6 +139,7 @@ static const char *word_who(const struct nb_case *one, const char *name, char *b
 static void blame_gateway(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 			  const char *who, pid_t pid, const struct nb_probe_way *way)
 {
+	const struct nb_prefix network = { .address = way->gateway, .length = way->length };
 	struct nb_cause *cause = nb_blame_bridge(diagnosis, one, "container-way");
 	char gateway[INET_ADDRSTRLEN], own[INET_ADDRSTRLEN], text[INET_ADDRSTRLEN];
 
@@ -111,7 +155,8 @@ static void blame_gateway(struct nb_diagnosis *diagnosis, const struct nb_case *
 		 word_address(way->source, text), way->length);
 	if (way->source && way->length &&
 	    ((way->source ^ way->gateway) & ~(way->length == 32 ? 0 : UINT32_MAX >> way->length)) ==
-		    0)
+		    0 &&
+	    nb_may_have_network(diagnosis, one, &network))
 		snprintf(cause->mend, sizeof(cause->mend), "ip address add %s/%u dev %s", gateway,
 			 way->length, one->bridge);
 	else

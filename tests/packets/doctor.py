@@ -223,6 +223,25 @@ def _():
                           f"ip route replace default via {GATEWAY}")
 
 
+@case("the network that a container has chosen is the bridge's only if the host has nothing there")
+def _():
+    mapped()
+    inside = lab.agents["ctr"]
+    sh("ip link add lan type veth peer name lanpeer; ip link set lanpeer up; ip link set lan up; "
+       "ip addr add 192.168.1.5/24 dev lan; ip route add 192.168.7.0/24 via 192.168.1.9")
+    try:
+        for gateway, taken in (("192.168.1.1", True), ("192.168.7.1", True), ("1.1.1.1", True),
+                               ("192.168.9.1", False)):
+            inside.call("sh", f"ip addr flush dev eth0; ip addr add {gateway[:-1]}7/24 dev eth0; "
+                              f"ip route add default via {gateway}")
+            cause = first(ask("br-app", PORT), "container-way", f"has {re.escape(gateway)} as its gateway")
+            expect_eq(cause["command"], None if taken else f"ip address add {gateway}/24 dev br-app", gateway)
+    finally:
+        sh("ip link del lan")
+        inside.call("sh", f"ip addr flush dev eth0; ip addr add {lab.container}/24 dev eth0; "
+                          f"ip route add default via {GATEWAY}")
+
+
 @case("policy routing sends the answers elsewhere")
 def _():
     mapped()

@@ -80,7 +80,9 @@ keep([
          "changed", "timeout", ("routing", "reverse-path"),
          lambda lab: (sh("ip addr add 172.29.0.1/24 dev br-two"), lab.agents["ctr"].call(
              "sh", "ip addr add 172.29.0.7/24 dev eth0; "
-             "ip route replace 172.30.0.1 dev eth0 src 172.29.0.7")), evidence="172.29.0.7"),
+             "ip route replace 172.30.0.1 dev eth0 src 172.29.0.7")), evidence="172.29.0.7",
+         says="^give the container an address of the bridge's network", cure=lambda lab: lab.agents["ctr"].call(
+             "sh", "ip addr del 172.29.0.7/24 dev eth0")),
     Sick("a `prohibit` rule, and a UDP port", "kill switches by ip rule; DNS of the host", "timeout", "routing",
          "ip rule add pref 100 to 172.16.0.0/12 prohibit", evidence="100", mapping=UDP, dial=dial_udp),
     Sick("a VPN's table before main, and a UDP port", "OpenVPN, strongSwan's table 220; DNS of the host",

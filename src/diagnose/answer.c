@@ -3,21 +3,28 @@
  * What a service says by itself to whoever connects: some refuse a caller that is not 127.0.0.1
  * before they are asked anything.
  */
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "diagnose.h"
 
+/* The password first: without it whoever reaches Redis has all that is in it. */
+const char nb_mend_redis[] =
+	"give Redis a password: redis-cli config set requirepass PASSWORD (and in redis.conf), and "
+	"tell the container; without one, only if it listens on 127.0.0.1 alone and all on the "
+	"container's network may have it: redis-cli config set protected-mode no";
+
 /* What refuses, and hangs up; another greeting before a close is no refusal. */
 static const struct {
 	const char *words;
 	const char *mend;
 } refusals[] = {
-	{ "-DENIED", "redis-cli config set protected-mode no (and in redis.conf), or give Redis a "
-		     "password (requirepass)" },
+	{ "-DENIED", nb_mend_redis },
 	{ "is not allowed to connect",
-	  "let an account of the database in from the network: CREATE USER ... @'%' and GRANT" },
+	  "let an account of the database in from the container's network alone: CREATE USER "
+	  "NAME@'%m' and GRANT" },
 	{ "is blocked because of many connection errors", "mysqladmin flush-hosts" },
 	{ "denied", NULL },
 	{ "forbidden", NULL },
@@ -46,6 +53,27 @@ void nb_read_said(const char *said, size_t count, char *text, size_t size)
 	while (length && text[length - 1] == ' ')
 		length--;
 	text[length] = '\0';
+}
+
+void nb_word_for_network(const struct nb_case *one, const char *words, char *buffer, size_t size)
+{
+	uint32_t mask = one->prefix_length ? UINT32_MAX << (32 - one->prefix_length) : 0;
+	struct in_addr in = { .s_addr = htonl(one->address & mask) };
+	char address[INET_ADDRSTRLEN], length[INET_ADDRSTRLEN];
+	const char *place = strchr(words, '%');
+
+	if (!place) {
+		snprintf(buffer, size, "%s", words);
+		return;
+	}
+	inet_ntop(AF_INET, &in, address, sizeof(address));
+	in.s_addr = htonl(mask);
+	if (place[1] == 'm')
+		inet_ntop(AF_INET, &in, length, sizeof(length));
+	else
+		snprintf(length, sizeof(length), "%u", one->prefix_length);
+	snprintf(buffer, size, "%.*s%s/%s%s", (int)(place - words), words, address, length,
+		 place + 2);
 }
 
 /* NULL: it refuses nothing. */
@@ -82,7 +110,7 @@ static void judge(struct nb_diagnosis *diagnosis, const struct nb_case *one)
 			 "the service on %s takes the connection, and hangs up at once", target);
 	snprintf(cause->evidence, sizeof(cause->evidence), "a probe from %s, that sent nothing%s%s",
 		 one->from, text[0] ? ": it said " : "", text);
-	snprintf(cause->mend, sizeof(cause->mend), "%s", mend);
+	nb_word_for_network(one, mend, cause->mend, sizeof(cause->mend));
 }
 
 void nb_judge_answers(struct nb_diagnosis *diagnosis)

@@ -40,6 +40,13 @@ void nb_judge_answers(struct nb_diagnosis *diagnosis);
  * characters, as of MySQL, is left out.
  */
 void nb_read_said(const char *said, size_t count, char *text, size_t size);
+/* What lets a Redis in protected mode take containers. */
+extern const char nb_mend_redis[];
+/*
+ * @words, with the network of the container's bridge for a "%s" in them, or for a "%m", by which its
+ * mask is written as an address.
+ */
+void nb_word_for_network(const struct nb_case *one, const char *words, char *buffer, size_t size);
 /* Ask the services of the cases on the bridge of @first that are reached from @place. */
 void nb_question_cases(struct nb_diagnosis *diagnosis, struct nb_probe_place *place,
 		       const struct nb_case *first);

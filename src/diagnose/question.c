@@ -7,7 +7,6 @@
  * otherwise says what the service minds: the name, or the address. If none is, it refuses
  * everybody alike, and that is no matter of a mapping.
  */
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -245,18 +244,6 @@ static void blame_name(struct nb_diagnosis *diagnosis, const struct question *qu
 	mend_name(question, cause);
 }
 
-/* "172.30.0.0/24" */
-static const char *word_network(const struct nb_case *one, char *buffer, size_t size)
-{
-	uint32_t mask = one->prefix_length ? UINT32_MAX << (32 - one->prefix_length) : 0;
-	struct in_addr in = { .s_addr = htonl(one->address & mask) };
-	char address[INET_ADDRSTRLEN];
-
-	snprintf(buffer, size, "%s/%u", inet_ntop(AF_INET, &in, address, sizeof(address)),
-		 one->prefix_length);
-	return buffer;
-}
-
 static void mend_address(const struct question *question, struct nb_cause *cause)
 {
 	static const struct mend mends[] = {
@@ -272,20 +259,13 @@ static void mend_address(const struct question *question, struct nb_cause *cause
 		{ "nginx", NULL, "allow %s; beside the allow 127.0.0.1; of nginx's configuration" },
 		{ "apache2", NULL, "Require ip %s beside the Require local of Apache's" },
 		{ "httpd", NULL, "Require ip %s beside the Require local of Apache's" },
-		{ "redis", NULL,
-		  "redis-cli config set protected-mode no (and in redis.conf), or give Redis a "
-		  "password (requirepass): it has to take %s" },
+		{ "redis", NULL, nb_mend_redis },
 	};
 	const char *mend = find_mend(question, mends, sizeof(mends) / sizeof(mends[0]));
-	const char *place;
-	char network[32];
 
-	word_network(question->of, network, sizeof(network));
 	if (!mend)
 		mend = "let the service accept %s: it has a list of the addresses that it takes";
-	place = strstr(mend, "%s");
-	snprintf(cause->mend, sizeof(cause->mend), "%.*s%s%s", (int)(place - mend), mend, network,
-		 place + 2);
+	nb_word_for_network(question->of, mend, cause->mend, sizeof(cause->mend));
 }
 
 static void blame_address(struct nb_diagnosis *diagnosis, const struct question *question)

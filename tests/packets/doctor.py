@@ -319,9 +319,9 @@ def service_that(text, hangs_up, words, mend):
 
 table_cases([
     ("Redis in protected mode", b"-DENIED Redis is running in protected mode because\r\n", True,
-     "protected mode", "redis-cli config set protected-mode no"),
+     "protected mode", "^give Redis a password: .* only if it listens on 127.0.0.1 alone"),
     ("MySQL says whom it does not take", b"E\0\0\0\xffj\x04Host '172.30.0.2' is not allowed to "
-     b"connect to this MySQL server", True, "it said Host '172", "CREATE USER"),
+     b"connect to this MySQL server", True, "it said Host '172", "CREATE USER NAME@'172.30.0.0/255.255.255.0'"),
     ("a forwarder whose other end is gone", b"", True, "hangs up at once", "accept"),
     ("a banner that warns, and waits", b"220 Access is denied to strangers\r\n", False, None, None),
     ("a service that says the time, and is done", b"12:00:00\r\n", True, None, None),

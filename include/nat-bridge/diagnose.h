@@ -92,7 +92,7 @@ struct nb_case {
 	uint32_t container_address; /* 0: not known */
 	/* results */
 	uint32_t address; /* of the host, that a container there dials; 0: the bridge has none */
-	unsigned int prefix_length; /* of the bridge's network */
+	unsigned int prefix_length; /* of the network of that; 0: not known */
 	char program[16];	    /* that listens on the target; "": not known */
 	pid_t program_pid;	    /* 0: nobody listens, or it is not known who */
 	bool has_uid;
@@ -117,6 +117,7 @@ struct nb_inhabitant {
 	uint32_t address; /* on that bridge, host byte order */
 	uint32_t
 		dials; /* a result: the bridge's address that it takes for the host's; 0: not known */
+	unsigned int dials_length; /* of the network of that; 0: not known */
 	char bridge[NB_IFNAME_SIZE];
 	char name[NB_NETWORK_NAME_SIZE];
 };

@@ -62,8 +62,8 @@ void nb_word_for_network(const struct nb_case *one, const char *words, char *buf
 	char address[INET_ADDRSTRLEN], length[INET_ADDRSTRLEN];
 	const char *place = strchr(words, '%');
 
-	if (!place) {
-		snprintf(buffer, size, "%s", words);
+	if (!place || !one->prefix_length) {
+		snprintf(buffer, size, "%s", place ? usual_mend : words);
 		return;
 	}
 	inet_ntop(AF_INET, &in, address, sizeof(address));

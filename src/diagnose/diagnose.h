@@ -44,7 +44,7 @@ void nb_read_said(const char *said, size_t count, char *text, size_t size);
 extern const char nb_mend_redis[];
 /*
  * @words, with the network of the container's bridge for a "%s" in them, or for a "%m", by which its
- * mask is written as an address.
+ * mask is written as an address. If that is not known, what says the same of any service.
  */
 void nb_word_for_network(const struct nb_case *one, const char *words, char *buffer, size_t size);
 /* Ask the services of the cases on the bridge of @first that are reached from @place. */

@@ -360,7 +360,10 @@ static size_t copy_cases(const struct nb_diagnosis *diagnosis, size_t first_coun
 		copies[count] = *one;
 		copies[count].pid = who->pid;
 		copies[count].container_address = who->address;
-		copies[count].address = who->dials ? who->dials : one->address;
+		if (who->dials) {
+			copies[count].address = who->dials;
+			copies[count].prefix_length = who->dials_length;
+		}
 		copies[count].traced = false;
 		copies[count].flow = (struct nb_trace_flow){ 0 };
 		copies[count].rule[0] = '\0';

@@ -67,22 +67,30 @@ static uint32_t address_behind(pid_t pid, int port)
 }
 
 /* Its gateway, if that is through the bridge and the host's; or the bridge's in its network. */
-static uint32_t choose(struct nb_diagnosis *diagnosis, const struct nb_case *one, pid_t pid,
-		       uint32_t address)
+static struct nb_prefix choose(struct nb_diagnosis *diagnosis, const struct nb_case *one, pid_t pid,
+			       uint32_t address)
 {
+	const struct nb_prefix own = { .address = one->address, .length = one->prefix_length };
 	struct nb_prefix near = { 0 };
 	const struct nb_link *end;
 	struct nb_probe_way way;
 	struct nb_error ignored;
 
 	if (nb_find_way(diagnosis, pid, ELSEWHERE, &way, &end) && way.gateway && end &&
-	    end->master == one->link->index && is_of_host(diagnosis, way.gateway))
-		return way.gateway;
+	    end->master == one->link->index && is_of_host(diagnosis, way.gateway)) {
+		/* of another device of the host: the container's network is not known by it */
+		if (nb_route_address_near(diagnosis->nl, one->link->index, way.gateway, &near,
+					  &ignored) < 0 ||
+		    !near.address)
+			near.length = 0;
+		near.address = way.gateway;
+		return near;
+	}
 	if (address &&
 	    nb_route_address_near(diagnosis->nl, one->link->index, address, &near, &ignored) == 0 &&
 	    near.address)
-		return near.address;
-	return one->address;
+		return near;
+	return own;
 }
 
 /* Has another device an address whose network overlaps? What cannot be found out is taken for yes. */
@@ -227,6 +235,7 @@ void nb_check_ways(struct nb_diagnosis *diagnosis)
 {
 	for (size_t i = 0; diagnosis->may_probe && i < diagnosis->case_count; i++) {
 		struct nb_case *first = &diagnosis->cases[i];
+		struct nb_prefix dialled;
 		uint32_t address;
 
 		if (!nb_case_is_first(diagnosis, i) || !first->address || !first->link->up)
@@ -236,17 +245,22 @@ void nb_check_ways(struct nb_diagnosis *diagnosis)
 
 			if (strcmp(who->bridge, first->bridge) != 0)
 				continue;
-			who->dials = choose(diagnosis, first, who->pid, who->address);
+			dialled = choose(diagnosis, first, who->pid, who->address);
+			who->dials = dialled.address;
+			who->dials_length = dialled.length;
 			check_way(diagnosis, first, who->pid, who->name, who->dials);
 		}
 		address = first->container_address;
 		if (!address)
 			address = address_behind(first->pid, first->port);
-		address = choose(diagnosis, first, first->pid, address);
+		dialled = choose(diagnosis, first, first->pid, address);
 		if (!first->container[0])
-			check_way(diagnosis, first, first->pid, "", address);
-		for (size_t j = i; j < diagnosis->case_count; j++)
-			if (strcmp(diagnosis->cases[j].bridge, first->bridge) == 0)
-				diagnosis->cases[j].address = address;
+			check_way(diagnosis, first, first->pid, "", dialled.address);
+		for (size_t j = i; j < diagnosis->case_count; j++) {
+			if (strcmp(diagnosis->cases[j].bridge, first->bridge) != 0)
+				continue;
+			diagnosis->cases[j].address = dialled.address;
+			diagnosis->cases[j].prefix_length = dialled.length;
+		}
 	}
 }

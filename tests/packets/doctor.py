@@ -328,6 +328,28 @@ table_cases([
 ], service_that)
 
 
+@case("the network that a service is to take is the container's, of several on its bridge")
+def _():
+    mapped(5999)
+    inside = lab.agents["ctr"]
+    speaker = Speaker(b"E\0\0\0\xffj\x04Host '10.99.7.2' is not allowed to connect to this MySQL server")
+    sh("ip addr add 10.99.0.1/16 dev br-app")
+    inside.call("sh", "ip addr flush dev eth0; ip addr add 10.99.7.2/16 dev eth0")
+    try:
+        cause = first(ask(), "service-refuses", "not allowed to connect")
+        expect_match(r"@'10\.99\.0\.0/255\.255\.0\.0'", cause["mend"], "its network")
+        sh("ip addr add 10.98.0.1/32 dev lo")
+        inside.call("sh", f"ip addr flush dev eth0; ip addr add {lab.container}/24 dev eth0; "
+                          "ip route add 10.98.0.1 dev eth0; ip route add default via 10.98.0.1")
+        cause = first(ask(), "service-refuses", "not allowed to connect")
+        expect_match("^let the service accept the network of the container:", cause["mend"], "it is not known")
+    finally:
+        speaker.end()
+        sh("ip addr del 10.99.0.1/16 dev br-app; ip addr del 10.98.0.1/32 dev lo", check=False)
+        inside.call("sh", f"ip addr flush dev eth0; ip addr add {lab.container}/24 dev eth0; "
+                          f"ip route add default via {GATEWAY}")
+
+
 class Recorder:
     """A service that answers nothing until it was asked, and keeps what that was."""
 

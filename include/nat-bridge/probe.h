@@ -51,7 +51,8 @@ int nb_probe_enter(pid_t pid, struct nb_probe_place **ret, struct nb_error *err)
 /*
  * Of a place that was entered: @gateway (host byte order) is the host's address from now on, and the
  * one from which that namespace would send to it the place's own. -EADDRNOTAVAIL: that is not in the
- * gateway's network, of @length bits, so another bridge is on the way there, or none.
+ * gateway's network, of @length bits, so another bridge is on the way there, or none. Of 0 and of 32
+ * bits any address is taken for one of that network.
  */
 int nb_probe_face(struct nb_probe_place *place, uint32_t gateway, unsigned int length,
 		  struct nb_error *err);

@@ -351,7 +351,8 @@ static int choose_source(void *data)
 int nb_probe_face(struct nb_probe_place *place, uint32_t gateway, unsigned int length,
 		  struct nb_error *err)
 {
-	uint32_t hosts = length ? UINT32_MAX >> length : UINT32_MAX;
+	/* of 32 bits it has no neighbours, and says nothing */
+	uint32_t hosts = length < 32 ? UINT32_MAX >> length : UINT32_MAX;
 	int r;
 
 	place->gateway = gateway;

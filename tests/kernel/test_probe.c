@@ -295,6 +295,7 @@ static void test_enter(void)
 	CHECK(nb_probe_gateway(place) == number_of(GATEWAY));
 	/* by its default route, if it has one, but never from that network */
 	CHECK(nb_probe_face(place, number_of(OUTSIDE), 24, &err) == -EADDRNOTAVAIL);
+	CHECK(nb_probe_face(place, number_of(OUTSIDE), 32, &err) == 0);
 	nb_probe_leave(place);
 	CHECK(nb_owner_find_all(lab.nl, &owners, &err) == 0);
 	CHECK(is_among(&owners, lab.bridge_a, pid) && !is_among(&owners, lab.bridge_b, pid));

@@ -14,6 +14,8 @@
 #include "nat-bridge/mapping.h"
 #include "nat-bridge/route.h"
 
+#define DUMP_ATTEMPTS 10
+
 struct policy_search {
 	const struct nb_route_flow *flow;
 	struct nb_route_policies *found;
@@ -270,22 +272,34 @@ static int read_mark(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
+/* @restart forgets what was seen: somebody changed rules, and the dump begins anew. */
 static int dump_policies(struct nb_netlink *nl,
 			 int (*callback)(const struct nlmsghdr *message, void *data), void *data,
-			 struct nb_error *err)
+			 void (*restart)(void *data), struct nb_error *err)
 {
-	char buffer[256] = { 0 };
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-	struct fib_rule_hdr *header;
 	struct nb_netlink_ack ack;
-	int r;
+	int r = -EINTR;
 
-	request->nlmsg_type = RTM_GETRULE;
-	request->nlmsg_flags = NLM_F_DUMP;
-	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-	header->family = AF_INET;
-	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, callback, data, &ack);
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
+		char buffer[256] = { 0 };
+		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+		struct fib_rule_hdr *header;
+
+		request->nlmsg_type = RTM_GETRULE;
+		request->nlmsg_flags = NLM_F_DUMP;
+		header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+		header->family = AF_INET;
+		restart(data);
+		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, callback, data, &ack);
+	}
 	return r < 0 ? nb_netlink_error(err, &ack, r, "read the rules of policy routing") : 0;
+}
+
+static void forget_policies(void *data)
+{
+	const struct policy_search *search = data;
+
+	memset(search->found, 0, sizeof(*search->found));
 }
 
 int nb_route_policies(struct nb_netlink *nl, const struct nb_route_flow *flow,
@@ -293,14 +307,21 @@ int nb_route_policies(struct nb_netlink *nl, const struct nb_route_flow *flow,
 {
 	struct policy_search search = { .flow = flow, .found = ret };
 
-	memset(ret, 0, sizeof(*ret));
-	return dump_policies(nl, read_policy, &search, err);
+	return dump_policies(nl, read_policy, &search, forget_policies, err);
+}
+
+/* The next ones are put where they were. */
+static void forget_marks(void *data)
+{
+	struct nb_route_mark_list *list = data;
+
+	list->count = 0;
 }
 
 int nb_route_marks(struct nb_netlink *nl, struct nb_route_mark_list *ret, struct nb_error *err)
 {
 	memset(ret, 0, sizeof(*ret));
-	return dump_policies(nl, read_mark, ret, err);
+	return dump_policies(nl, read_mark, ret, forget_marks, err);
 }
 
 struct route_search {
@@ -357,18 +378,23 @@ static int read_entry(const struct nlmsghdr *message, void *data)
 int nb_route_find(struct nb_netlink *nl, uint32_t address, struct nb_route_entry *ret,
 		  struct nb_error *err)
 {
-	char buffer[256] = { 0 };
-	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct route_search search = { .address = address, .found = ret };
 	struct nb_netlink_ack ack;
-	struct rtmsg *route;
-	int r;
+	int r = -EINTR;
 
-	memset(ret, 0, sizeof(*ret));
-	request->nlmsg_type = RTM_GETROUTE;
-	request->nlmsg_flags = NLM_F_DUMP;
-	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
-	route->rtm_family = AF_INET;
-	r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_entry, &search, &ack);
+	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
+		char buffer[256] = { 0 };
+		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+		struct rtmsg *route;
+
+		request->nlmsg_type = RTM_GETROUTE;
+		request->nlmsg_flags = NLM_F_DUMP;
+		route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+		route->rtm_family = AF_INET;
+		/* what an inconsistent dump showed may be gone */
+		memset(ret, 0, sizeof(*ret));
+		search.any = false;
+		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_entry, &search, &ack);
+	}
 	return r < 0 ? nb_netlink_error(err, &ack, r, "read the routes") : search.any;
 }

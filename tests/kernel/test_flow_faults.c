@@ -10,6 +10,7 @@
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -139,6 +140,31 @@ static void test_status_checked_here(void)
 	close(client);
 }
 
+/* What is seen in a dump that somebody disturbs is not seen twice, and not missed. */
+static void check_interrupted_dumps(struct nb_error *err)
+{
+	const struct nb_route_flow flow = { .address = ntohl(place(CLIENT_B, 0).sin_addr.s_addr),
+					    .mark = 7 };
+	struct nb_route_policies policies;
+	struct nb_route_mark_list marks;
+	struct nb_route_entry entry;
+
+	run("ip rule add pref 77 fwmark 7 prohibit");
+	set_fault(NETLINK_ROUTE, RTM_GETRULE, -EINTR, 0, 3);
+	CHECK(nb_route_policies(lab.nl, &flow, &policies, err) == 0);
+	CHECK(policies.count == 1 && policies.first == 77);
+	set_fault(NETLINK_ROUTE, RTM_GETRULE, -EINTR, 0, 3);
+	CHECK(nb_route_marks(lab.nl, &marks, err) == 0);
+	CHECK(marks.count == 1 && marks.items[0].value == 7);
+	free(marks.items);
+	set_fault(NETLINK_ROUTE, RTM_GETRULE, -EINTR, 0, FOR_EVER);
+	CHECK(nb_route_policies(lab.nl, &flow, &policies, err) == -EINTR);
+	run("ip rule del pref 77");
+	set_fault(NETLINK_ROUTE, RTM_GETROUTE, -EINTR, 0, 3);
+	CHECK(nb_route_find(lab.nl, flow.address, &entry, err) == 1);
+	CHECK(entry.ifindex == lab.bridge_b && entry.length == 32);
+}
+
 int main(void)
 {
 	struct nb_error err;
@@ -192,6 +218,8 @@ int main(void)
 	CHECK(nb_route_is_default(lab.nl, lab.bridge_a, &err) == -EPERM);
 	set_fault(NETLINK_ROUTE, RTM_GETROUTE, -EAFNOSUPPORT, 1, 1);
 	CHECK(nb_route_is_default(lab.nl, lab.bridge_a, &err) == 0);
+
+	check_interrupted_dumps(&err);
 
 	set_fault(-1, 0, 0, 0, 0);
 	return finish_lab();

@@ -310,7 +310,7 @@ static int read_qdisc(const struct nlmsghdr *message, void *data)
 	const struct tcmsg *tc = mnl_nlmsg_get_payload(message);
 	struct search *search = data;
 	const char *kind = "";
-	char what[200], mend[120];
+	char what[200], mend[160];
 	uint32_t dropped = 0;
 	struct nlattr *attr;
 
@@ -336,7 +336,11 @@ static int read_qdisc(const struct nlmsghdr *message, void *data)
 	if (dropped && tc->tcm_parent == TC_H_ROOT) {
 		snprintf(what, sizeof(what), "qdisc %s on %s has dropped %u packets", kind,
 			 search->device->name, dropped);
-		snprintf(mend, sizeof(mend), "tc qdisc del dev %s root", search->device->name);
+		/* it may be long ago, and the queue what somebody wants */
+		snprintf(mend, sizeof(mend),
+			 "look whether that grows (tc -s qdisc show dev %s); if it does, give the "
+			 "queue more room, or take it away",
+			 search->device->name);
 		find(search, "traffic-control", what, mend);
 	}
 	return 0;

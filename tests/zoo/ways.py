@@ -169,7 +169,8 @@ keep([
          evidence="policy of chain inet box in", says="^nsenter "),
     # --- tc
     Sick("a queue without room", "`pfifo limit` too small", "timeout", "traffic-control",
-         "tc qdisc add dev vapp root bfifo limit 1", evidence="bfifo on vapp has dropped"),
+         "tc qdisc add dev vapp root bfifo limit 1", evidence="bfifo on vapp has dropped",
+         says="^look whether that grows", cure="tc qdisc del dev vapp root"),
     Sick("a BPF program at the bridge's ingress", "Cilium's, Calico's eBPF: a clsact filter before "
          "ours", "timeout", "traffic-control", bpf("br-app"), evidence="br-app"),
     Sick("a BPF program at the container's port", "Cilium's per endpoint program", "timeout",

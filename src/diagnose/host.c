@@ -30,7 +30,7 @@ static void check_all_route_localnet(struct nb_diagnosis *diagnosis)
 }
 
 /* "net.ipv4.conf.br0.route_localnet"; a name with a dot needs the other way to write it. */
-static void append_setting(struct nb_cause *cause, const char *device)
+static void append_setting(char *command, size_t size, const char *device)
 {
 	bool dot = strchr(device, '.');
 	char text[96];
@@ -38,7 +38,7 @@ static void append_setting(struct nb_cause *cause, const char *device)
 	snprintf(text, sizeof(text),
 		 dot ? " net/ipv4/conf/%s/route_localnet=0" : " net.ipv4.conf.%s.route_localnet=0",
 		 device);
-	nb_append_text(cause->mend, sizeof(cause->mend), text);
+	nb_append_text(command, size, text);
 }
 
 /* Packets to 127.0.0.0/8 come in there, and nothing of ours looks at them. */
@@ -53,10 +53,15 @@ static bool is_open(const struct nb_diagnosis *diagnosis, const struct nb_link *
 	return true;
 }
 
-/* Docker without its proxy sets it on every bridge from which a container publishes a port. */
+/*
+ * Docker without its proxy sets it on every bridge from which a container publishes a port, and needs
+ * it there for who dials 127.0.0.1 on the host.
+ */
 static void check_route_localnet(struct nb_diagnosis *diagnosis)
 {
+	char command[NB_CAUSE_TEXT - 256] = "sysctl -w";
 	struct nb_cause *cause = NULL;
+	bool bridges = false;
 	size_t count = 0;
 
 	for (size_t i = 0; diagnosis->state && i < diagnosis->links->count; i++) {
@@ -68,16 +73,20 @@ static void check_route_localnet(struct nb_diagnosis *diagnosis)
 			cause = nb_blame_host(diagnosis, "route-localnet-device");
 		if (!cause)
 			return;
-		if (count == 1)
-			nb_append_text(cause->mend, sizeof(cause->mend), "sysctl -w");
 		nb_append_text(cause->evidence, sizeof(cause->evidence),
 			       count == 1 ? "route_localnet is 1 on " : ", ");
 		nb_append_text(cause->evidence, sizeof(cause->evidence), link->name);
-		append_setting(cause, link->name);
+		append_setting(command, sizeof(command), link->name);
+		bridges |= strcmp(link->kind, "bridge") == 0;
 	}
 	if (!cause)
 		return;
 	cause->severity = NB_WARNING;
+	snprintf(cause->mend, sizeof(cause->mend), "%s%s",
+		 bridges ? "unless dockerd runs with --userland-proxy=false, and so needs it for "
+			   "published ports that are dialled at 127.0.0.1 on the host: "
+			 : "",
+		 command);
 	snprintf(cause->what, sizeof(cause->what),
 		 "%zu device%s without a mapping, and so without a guard, let%s packets to "
 		 "127.0.0.0/8 in",

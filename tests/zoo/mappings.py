@@ -189,7 +189,9 @@ keep([
          works=False, warns=True),
     Sick("route_localnet on a bridge without mappings", "dockerd --userland-proxy=false", "exposed",
          "route-localnet-device", "sysctl -qw net.ipv4.conf.br-two.route_localnet=1", dial=frames_of_two,
-         works=False, warns=True, evidence="br-two"),
+         works=False, warns=True, evidence="br-two",
+         says=r"^unless dockerd runs with --userland-proxy=false.*: sysctl -w net\.ipv4\.conf\.br-two\.route_localnet=0$",
+         cure="sysctl -qw net.ipv4.conf.br-two.route_localnet=0"),
 ])
 
 run_zoo(__file__, needs=("sysctl", "tc"))

@@ -264,6 +264,7 @@ static int judge_guard(struct nb_verify *verify, const struct nb_link *link)
 	bool ruled = managed && state->table == NB_TABLE_SOUND;
 	bool possible = state->ingress != NB_INGRESS_IMPOSSIBLE;
 	struct nb_check *check = append(verify);
+	char setting[NB_SETTING_SIZE];
 
 	if (!check)
 		return -ENOMEM;
@@ -283,10 +284,8 @@ static int judge_guard(struct nb_verify *verify, const struct nb_link *link)
 	if (managed || nb_link_is_tagged(link))
 		SAY(check, "%s%snat-bridge apply", state->damage, state->damage[0] ? ": " : "");
 	else
-		SAY(check,
-		    "route_localnet is on, and nothing is mapped there: sysctl -w "
-		    "net.ipv4.conf.%s.route_localnet=0",
-		    link->name);
+		SAY(check, "route_localnet is on, and nothing is mapped there: sysctl -w %s=0",
+		    nb_setting_text(link->name, "route_localnet", setting));
 	return 0;
 }
 

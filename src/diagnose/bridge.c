@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../model/text.h"
 #include "diagnose.h"
 #include "nat-bridge/route.h"
 
@@ -100,8 +101,7 @@ static void check_route_localnet(struct nb_diagnosis *diagnosis, const struct nb
 		return;
 	snprintf(cause->what, sizeof(cause->what), "route_localnet of %s is 0 instead of 1",
 		 one->bridge);
-	snprintf(cause->evidence, sizeof(cause->evidence), "net.ipv4.conf.%s.route_localnet",
-		 one->bridge);
+	nb_setting_text(one->bridge, "route_localnet", cause->evidence);
 	snprintf(cause->mend, sizeof(cause->mend), "nat-bridge apply");
 	cause->ours = true;
 }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "../model/text.h"
 #include "diagnose.h"
 
 #define ALL_ROUTE_LOCALNET "/proc/sys/net/ipv4/conf/all/route_localnet"
@@ -29,15 +30,11 @@ static void check_all_route_localnet(struct nb_diagnosis *diagnosis)
 	snprintf(cause->mend, sizeof(cause->mend), "sysctl -w net.ipv4.conf.all.route_localnet=0");
 }
 
-/* "net.ipv4.conf.br0.route_localnet"; a name with a dot needs the other way to write it. */
 static void append_setting(char *command, size_t size, const char *device)
 {
-	bool dot = strchr(device, '.');
-	char text[96];
+	char setting[NB_SETTING_SIZE], text[NB_SETTING_SIZE + 4];
 
-	snprintf(text, sizeof(text),
-		 dot ? " net/ipv4/conf/%s/route_localnet=0" : " net.ipv4.conf.%s.route_localnet=0",
-		 device);
+	snprintf(text, sizeof(text), " %s=0", nb_setting_text(device, "route_localnet", setting));
 	nb_append_text(command, size, text);
 }
 

@@ -36,16 +36,17 @@ static bool read_ignore(const char *device)
 static bool find_ignore(const struct nb_case *one, struct nb_port_trouble *ret)
 {
 	const char *const devices[] = { "all", one->bridge };
+	char setting[NB_SETTING_SIZE];
 
 	for (size_t i = 0; i < 2; i++) {
 		if (!read_ignore(devices[i]))
 			continue;
 		snprintf(ret->what, sizeof(ret->what),
 			 "the host answers nobody who asks for the hardware address of %s: "
-			 "net.ipv4.conf.%s.arp_ignore is %d",
-			 one->bridge, devices[i], ANSWERS_NOBODY);
-		snprintf(ret->mend, sizeof(ret->mend), "sysctl -w net.ipv4.conf.%s.arp_ignore=0",
-			 devices[i]);
+			 "%s is %d",
+			 one->bridge, nb_setting_text(devices[i], "arp_ignore", setting),
+			 ANSWERS_NOBODY);
+		snprintf(ret->mend, sizeof(ret->mend), "sysctl -w %s=0", setting);
 		return true;
 	}
 	return false;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../model/text.h"
 #include "clash.h"
 #include "legacy.h"
 #include "nat-bridge/firewall.h"
@@ -286,6 +287,7 @@ static bool may_concern(struct search *search, const struct nb_flow_path *path)
 static void find_reverse_path(struct search *search, const struct nb_flow_path *path)
 {
 	struct nb_obstacle obstacle = { .kind = NB_OBSTACLE_REVERSE_PATH, .path = *path };
+	char setting[NB_SETTING_SIZE];
 	struct nb_error ignored;
 
 	if (nb_route_network(search->way->nl, path->index, &search->way->network, &ignored) < 0 ||
@@ -293,8 +295,8 @@ static void find_reverse_path(struct search *search, const struct nb_flow_path *
 	    nb_route_accepts(search->way->nl, path->index, &search->way->network, &ignored) != 0)
 		return;
 	snprintf(obstacle.cure, sizeof(obstacle.cure),
-		 "sysctl -w net.ipv4.conf.%s.rp_filter=0 net.ipv4.conf.all.rp_filter=0",
-		 path->bridge);
+		 "sysctl -w %s=0 net.ipv4.conf.all.rp_filter=0",
+		 nb_setting_text(path->bridge, "rp_filter", setting));
 	if (nb_obstacle_append(search->found, &obstacle) < 0)
 		search->result = -ENOMEM;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "text.h"
 
+#include <stdio.h>
 #include <string.h>
 
 size_t nb_utf8_sequence(const char *text, size_t length)
@@ -44,6 +45,15 @@ bool nb_is_plain_word(const char *text)
 				    "0123456789_.-";
 
 	return text[0] && text[0] != '-' && !text[strspn(text, plain)];
+}
+
+const char *nb_setting_text(const char *device, const char *key, char buffer[NB_SETTING_SIZE])
+{
+	char between = strchr(device, '.') ? '/' : '.';
+
+	snprintf(buffer, NB_SETTING_SIZE, "net%cipv4%cconf%c%s%c%s", between, between, between,
+		 device, between, key);
+	return buffer;
 }
 
 size_t nb_split_colons(char *text, char **parts, size_t max)

@@ -30,6 +30,13 @@ void nb_copy_line(char *to, size_t size, const char *from);
 bool nb_is_plain_word(const char *text);
 
 /*
+ * "net.ipv4.conf.br0.rp_filter", as sysctl(8) takes it: with a dot in the name of the device it would
+ * be another setting, and slashes are between the parts. Returns @buffer.
+ */
+#define NB_SETTING_SIZE 64
+const char *nb_setting_text(const char *device, const char *key, char buffer[NB_SETTING_SIZE]);
+
+/*
  * A port as one part of @word, "80". Errors are status NB_STATUS_USAGE, code
  * "usage", quote the word and show the spelling that was probably meant.
  */

@@ -374,6 +374,19 @@ START_TEST(plain_words)
 }
 END_TEST
 
+START_TEST(settings)
+{
+	char buffer[NB_SETTING_SIZE];
+
+	ck_assert_str_eq(nb_setting_text("br0", "rp_filter", buffer),
+			 "net.ipv4.conf.br0.rp_filter");
+	ck_assert_str_eq(nb_setting_text("br0.10", "rp_filter", buffer),
+			 "net/ipv4/conf/br0.10/rp_filter");
+	ck_assert_str_eq(nb_setting_text("abcdefghijkl.10", "route_localnet", buffer),
+			 "net/ipv4/conf/abcdefghijkl.10/route_localnet");
+}
+END_TEST
+
 START_TEST(nearest_names)
 {
 	static const char *const names[] = { "ollama", "postgresql",	  "mysql",
@@ -427,6 +440,7 @@ int main(void)
 	unit_add(suite, "durations", durations);
 	unit_add(suite, "times", times);
 	unit_add(suite, "plain_words", plain_words);
+	unit_add(suite, "settings", settings);
 	unit_add(suite, "nearest_names", nearest_names);
 	return unit_run(suite);
 }

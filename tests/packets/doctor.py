@@ -710,10 +710,12 @@ def _():
 
 @case("a container that is behind no port of its bridge")
 def _():
-    with Containers(db="172.30.0.3"):
+    with Containers(db="172.30.0.3") as containers:
         sh("ip link set vmore0 nomaster")
         cause = first(ask(), "isolated-port", "container db is behind vmore0, which is no port of br-app")
         sh(cause["mend"])
+        # until the bridge and its neighbours know each other again
+        wait_for(lambda: containers.agents["db"].call("tcp", GATEWAY, PORT, 1) == REACHED, 20)
         expect_eq(ask(rc=0)["findings"], [], "mended")
 
 

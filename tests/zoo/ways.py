@@ -136,7 +136,10 @@ keep([
          "for m in $(bridge fdb show dev vapp | awk '!/permanent/ { print $1 }'); do "
          "bridge fdb del $m dev vapp master; done", evidence="vapp"),
     Sick("a container whose device is down", "`ip link set eth0 down` in a debug shell", "no route",
-         "isolated-port", lambda lab: lab.agents["ctr"].call("sh", "ip link set eth0 down"),
+         "isolated-port", lambda lab: (
+             lab.agents["ctr"].call("sh", "ip link set eth0 down"),
+             # the kernel tells the other end a moment later
+             wait_for(lambda: "NO-CARRIER" in sh("ip link show vapp"), 10)),
          evidence="vapp of the bridge has no carrier", says="^nsenter -t [0-9]+ -n ip link set eth0 up$"),
     Sick("a port that learns and floods nothing", "hardening by `bridge link set learning off`",
          "timeout", "isolated-port", "bridge link set dev vapp learning off flood off\n"

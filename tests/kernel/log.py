@@ -320,6 +320,8 @@ def _():
 @case("the watcher is killed: the one that logs ends, too, and tells so")
 def _():
     with Logging() as log:
+        # READY=1 is the watcher's word: the other process may not have had its turn yet
+        log.wait("log-begin")
         log.end(signal.SIGKILL)
         log.wait("log-end")
 

@@ -430,7 +430,8 @@ def _():
         docker.raw = hangs
         heals_soon("nft flush ruleset")
         took = []
-        for milliseconds in range(0, 30, 2 if not arguments.full else 1):
+        # so few that the watcher does not take it for a fight, which it would leave for seconds
+        for milliseconds in range(0, 30, 3):
             # at a pace at which a look begins at once
             time.sleep(1.2)
             took.append(heals_soon(f"nft flush ruleset; sleep {milliseconds / 1000}; nft flush ruleset"))

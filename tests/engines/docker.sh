@@ -255,6 +255,12 @@ docker_start
 
 ok "add again" nb add agents 11434
 kill -STOP "$(cat /run/docker.pid)"
+# each of its threads stops when it is its turn
+is_stopped()
+{
+	! grep -hq '^State:[[:space:]]*[^T]' "/proc/$(cat /run/docker.pid)"/task/*/status
+}
+poll 10 is_stopped
 before=$SECONDS
 nb apply >/dev/null 2>"$T/err"
 is "daemon hangs: apply ends well" $? 0

@@ -47,6 +47,15 @@ int nb_netlink_ask(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
 		   struct nb_netlink_ack *ack);
 
 /*
+ * nb_netlink_ask() with NLM_F_DUMP, and again, ten times at most, while somebody changes what is dumped.
+ * @restart(@data), if it is not NULL, comes before each: what an inconsistent dump showed may be gone.
+ * -EINTR: it was inconsistent each time.
+ */
+int nb_netlink_dump(struct nb_netlink *nl, int bus, struct nlmsghdr *request,
+		    int (*callback)(const struct nlmsghdr *message, void *data),
+		    void (*restart)(void *data), void *data, struct nb_netlink_ack *ack);
+
+/*
  * Send @count requests, which stand one directly behind the other from @first on, in one
  * datagram, so that no process ends between them; the answer, and the return value, are the
  * last one's alone. The kernel carries out those behind one that fails, too: *@ret_first, if it is not

@@ -15,9 +15,6 @@
 
 #include "conntrack.h"
 
-/* A dump is inconsistent if the hash table is resized meanwhile. */
-#define DUMP_ATTEMPTS 10
-
 /* CTA_TIMESTAMP_EVENT, which headers before 6.14 do not know. */
 #define TIMESTAMP_EVENT 27
 
@@ -271,23 +268,23 @@ static int collect(const struct nlmsghdr *message, void *data)
 	return append(&dump->list, &entry);
 }
 
+static void forget(void *data)
+{
+	struct dump *dump = data;
+
+	dump->list.count = 0;
+}
+
 static int ask(struct nb_netlink *nl, struct dump *dump, bool filtered, struct nb_netlink_ack *ack)
 {
-	int r = -EINTR;
+	char buffer[256];
+	struct nlmsghdr *request = put_header(buffer, IPCTNL_MSG_CT_GET);
 
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
-		char buffer[256];
-		struct nlmsghdr *request = put_header(buffer, IPCTNL_MSG_CT_GET);
-
-		request->nlmsg_flags = NLM_F_DUMP;
-		if (filtered) {
-			mnl_attr_put_u32(request, CTA_STATUS, htonl(dump->status));
-			mnl_attr_put_u32(request, CTA_STATUS_MASK, htonl(dump->mask));
-		}
-		dump->list.count = 0;
-		r = nb_netlink_ask(nl, NETLINK_NETFILTER, request, collect, dump, ack);
+	if (filtered) {
+		mnl_attr_put_u32(request, CTA_STATUS, htonl(dump->status));
+		mnl_attr_put_u32(request, CTA_STATUS_MASK, htonl(dump->mask));
 	}
-	return r;
+	return nb_netlink_dump(nl, NETLINK_NETFILTER, request, collect, forget, dump, ack);
 }
 
 int nb_conntrack_dump(struct nb_netlink *nl, uint32_t status, uint32_t mask,

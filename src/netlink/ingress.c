@@ -105,21 +105,22 @@ foreign:
 	return 0;
 }
 
+static void forget_filters(void *data)
+{
+	struct reader *reader = data;
+
+	memset(reader->ours, 0, sizeof(*reader->ours));
+	reader->first = 0;
+}
+
 static int read_hook(struct nb_netlink *nl, int ifindex, uint32_t parent, struct reader *reader,
 		     struct nb_netlink_ack *ack)
 {
 	char buffer[REQUEST_SIZE] = { 0 };
-	int r = -EINTR;
 
-	for (int attempt = 0; attempt < 10 && r == -EINTR; attempt++) {
-		struct nlmsghdr *request = put_request(buffer, RTM_GETTFILTER, NLM_F_DUMP, ifindex,
-						       parent);
-
-		memset(reader->ours, 0, sizeof(*reader->ours));
-		reader->first = 0;
-		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_filter, reader, ack);
-	}
-	return r;
+	return nb_netlink_dump(nl, NETLINK_ROUTE,
+			       put_request(buffer, RTM_GETTFILTER, NLM_F_DUMP, ifindex, parent),
+			       read_filter, forget_filters, reader, ack);
 }
 
 static struct nlmsghdr *put_chain(char *buffer, uint16_t type, uint16_t flags, int ifindex)
@@ -200,12 +201,10 @@ int nb_ingress_read_all(struct nb_netlink *nl, struct nb_link_list *list, uint32
 {
 	char buffer[REQUEST_SIZE] = { 0 };
 	struct nb_netlink_ack ack;
-	int r = -EINTR;
+	int r = nb_netlink_dump(nl, NETLINK_ROUTE,
+				put_request(buffer, RTM_GETQDISC, NLM_F_DUMP, 0, 0), read_qdisc,
+				NULL, list, &ack);
 
-	for (int attempt = 0; attempt < 10 && r == -EINTR; attempt++)
-		r = nb_netlink_ask(nl, NETLINK_ROUTE,
-				   put_request(buffer, RTM_GETQDISC, NLM_F_DUMP, 0, 0), read_qdisc,
-				   list, &ack);
 	if (r == -EOPNOTSUPP)
 		return 0; /* a kernel without traffic control */
 	if (r < 0)

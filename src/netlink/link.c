@@ -265,16 +265,22 @@ int nb_link_each(struct nb_netlink *nl, int (*callback)(const struct nlmsghdr *m
 			      ack);
 }
 
+static void forget_links(void *data)
+{
+	struct growing_list *growing = data;
+
+	growing->list.count = 0;
+}
+
 int nb_link_dump(struct nb_netlink *nl, struct nb_link_list *ret, struct nb_error *err)
 {
 	struct growing_list growing = { 0 };
+	char buffer[256] = { 0 };
 	struct nb_netlink_ack ack;
-	int r = -EINTR;
+	int r = nb_netlink_dump(nl, NETLINK_ROUTE,
+				nb_link_request(buffer, RTM_GETLINK, NLM_F_DUMP, 0), read_link,
+				forget_links, &growing, &ack);
 
-	for (int attempt = 0; attempt < 10 && r == -EINTR; attempt++) {
-		growing.list.count = 0;
-		r = nb_link_each(nl, read_link, &growing, &ack);
-	}
 	if (r < 0) {
 		free(growing.list.items);
 		return nb_netlink_error(err, &ack, r, "read the network devices");

@@ -14,8 +14,6 @@
 #include "nat-bridge/mapping.h"
 #include "nat-bridge/route.h"
 
-#define DUMP_ATTEMPTS 10
-
 struct policy_search {
 	const struct nb_route_flow *flow;
 	struct nb_route_policies *found;
@@ -272,26 +270,20 @@ static int read_mark(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
-/* @restart forgets what was seen: somebody changed rules, and the dump begins anew. */
 static int dump_policies(struct nb_netlink *nl,
-			 int (*callback)(const struct nlmsghdr *message, void *data), void *data,
-			 void (*restart)(void *data), struct nb_error *err)
+			 int (*callback)(const struct nlmsghdr *message, void *data),
+			 void (*restart)(void *data), void *data, struct nb_error *err)
 {
+	char buffer[256] = { 0 };
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct fib_rule_hdr *header;
 	struct nb_netlink_ack ack;
-	int r = -EINTR;
+	int r;
 
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
-		char buffer[256] = { 0 };
-		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-		struct fib_rule_hdr *header;
-
-		request->nlmsg_type = RTM_GETRULE;
-		request->nlmsg_flags = NLM_F_DUMP;
-		header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-		header->family = AF_INET;
-		restart(data);
-		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, callback, data, &ack);
-	}
+	request->nlmsg_type = RTM_GETRULE;
+	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->family = AF_INET;
+	r = nb_netlink_dump(nl, NETLINK_ROUTE, request, callback, restart, data, &ack);
 	return r < 0 ? nb_netlink_error(err, &ack, r, "read the rules of policy routing") : 0;
 }
 
@@ -307,7 +299,7 @@ int nb_route_policies(struct nb_netlink *nl, const struct nb_route_flow *flow,
 {
 	struct policy_search search = { .flow = flow, .found = ret };
 
-	return dump_policies(nl, read_policy, &search, forget_policies, err);
+	return dump_policies(nl, read_policy, forget_policies, &search, err);
 }
 
 /* The next ones are put where they were. */
@@ -321,7 +313,7 @@ static void forget_marks(void *data)
 int nb_route_marks(struct nb_netlink *nl, struct nb_route_mark_list *ret, struct nb_error *err)
 {
 	memset(ret, 0, sizeof(*ret));
-	return dump_policies(nl, read_mark, ret, forget_marks, err);
+	return dump_policies(nl, read_mark, forget_marks, ret, err);
 }
 
 struct route_search {
@@ -375,26 +367,27 @@ static int read_entry(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
+static void forget_entry(void *data)
+{
+	struct route_search *search = data;
+
+	memset(search->found, 0, sizeof(*search->found));
+	search->any = false;
+}
+
 int nb_route_find(struct nb_netlink *nl, uint32_t address, struct nb_route_entry *ret,
 		  struct nb_error *err)
 {
 	struct route_search search = { .address = address, .found = ret };
+	char buffer[256] = { 0 };
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct nb_netlink_ack ack;
-	int r = -EINTR;
+	struct rtmsg *route;
+	int r;
 
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
-		char buffer[256] = { 0 };
-		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-		struct rtmsg *route;
-
-		request->nlmsg_type = RTM_GETROUTE;
-		request->nlmsg_flags = NLM_F_DUMP;
-		route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
-		route->rtm_family = AF_INET;
-		/* what an inconsistent dump showed may be gone */
-		memset(ret, 0, sizeof(*ret));
-		search.any = false;
-		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, read_entry, &search, &ack);
-	}
+	request->nlmsg_type = RTM_GETROUTE;
+	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	route->rtm_family = AF_INET;
+	r = nb_netlink_dump(nl, NETLINK_ROUTE, request, read_entry, forget_entry, &search, &ack);
 	return r < 0 ? nb_netlink_error(err, &ack, r, "read the routes") : search.any;
 }

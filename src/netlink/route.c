@@ -9,9 +9,6 @@
 
 #include "nat-bridge/route.h"
 
-/* Dumps of a table that somebody changes meanwhile are inconsistent. */
-#define DUMP_ATTEMPTS 10
-
 static int read_route(const struct nlmsghdr *message, void *data)
 {
 	const struct rtmsg *route = mnl_nlmsg_get_payload(message);
@@ -153,28 +150,20 @@ static int search_default(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
+/* What an inconsistent dump showed was there at some moment: nothing of it is forgotten. */
 static int dump_defaults(struct nb_netlink *nl, unsigned char family, struct default_search *search,
 			 struct nb_netlink_ack *ack)
 {
-	int r = -EINTR;
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
+	struct rtmsg *route;
 
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
-		char buffer[256];
-		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-		struct rtmsg *route;
-
-		request->nlmsg_type = RTM_GETROUTE;
-		request->nlmsg_flags = NLM_F_DUMP;
-		route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
-		route->rtm_family = family;
-		/* a filter under NETLINK_GET_STRICT_CHK, ignored without it */
-		mnl_attr_put_u32(request, RTA_OIF, (uint32_t)search->ifindex);
-		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, search_default, search, ack);
-		/* what an inconsistent dump showed was there at some moment */
-		if (search->found)
-			return 0;
-	}
-	return r;
+	request->nlmsg_type = RTM_GETROUTE;
+	route = mnl_nlmsg_put_extra_header(request, sizeof(*route));
+	route->rtm_family = family;
+	/* a filter under NETLINK_GET_STRICT_CHK, ignored without it */
+	mnl_attr_put_u32(request, RTA_OIF, (uint32_t)search->ifindex);
+	return nb_netlink_dump(nl, NETLINK_ROUTE, request, search_default, NULL, search, ack);
 }
 
 int nb_route_is_default(struct nb_netlink *nl, int ifindex, struct nb_error *err)
@@ -226,26 +215,20 @@ static int read_address(const struct nlmsghdr *message, void *data)
 	return 0;
 }
 
-/* @restart forgets what was seen: somebody changed addresses, and the dump begins anew. */
 static int dump_addresses(struct nb_netlink *nl,
-			  int (*callback)(const struct nlmsghdr *message, void *data), void *data,
-			  void (*restart)(void *data), struct nb_error *err)
+			  int (*callback)(const struct nlmsghdr *message, void *data),
+			  void (*restart)(void *data), void *data, struct nb_error *err)
 {
+	char buffer[256];
+	struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
 	struct nb_netlink_ack ack;
-	int r = -EINTR;
+	struct ifaddrmsg *header;
+	int r;
 
-	for (int attempt = 0; attempt < DUMP_ATTEMPTS && r == -EINTR; attempt++) {
-		char buffer[256];
-		struct nlmsghdr *request = mnl_nlmsg_put_header(buffer);
-		struct ifaddrmsg *header;
-
-		request->nlmsg_type = RTM_GETADDR;
-		request->nlmsg_flags = NLM_F_DUMP;
-		header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
-		header->ifa_family = AF_INET;
-		restart(data);
-		r = nb_netlink_ask(nl, NETLINK_ROUTE, request, callback, data, &ack);
-	}
+	request->nlmsg_type = RTM_GETADDR;
+	header = mnl_nlmsg_put_extra_header(request, sizeof(*header));
+	header->ifa_family = AF_INET;
+	r = nb_netlink_dump(nl, NETLINK_ROUTE, request, callback, restart, data, &ack);
 	return r < 0 ? nb_netlink_error(err, &ack, r, "read addresses") : 0;
 }
 
@@ -259,7 +242,7 @@ static void restart_search(void *data)
 static int search_addresses(struct nb_netlink *nl, struct address_search *search,
 			    struct nb_error *err)
 {
-	return dump_addresses(nl, read_address, search, restart_search, err);
+	return dump_addresses(nl, read_address, restart_search, search, err);
 }
 
 static int collect_address(const struct nlmsghdr *message, void *data)
@@ -300,7 +283,7 @@ static void restart_list(void *data)
 int nb_route_addresses(struct nb_netlink *nl, struct nb_address_list *ret, struct nb_error *err)
 {
 	memset(ret, 0, sizeof(*ret));
-	return dump_addresses(nl, collect_address, ret, restart_list, err);
+	return dump_addresses(nl, collect_address, restart_list, ret, err);
 }
 
 void nb_address_list_clear(struct nb_address_list *list)

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* Chains by family, table and name. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <libnftnl/expr.h>
 
 #include "chain_list.h"
 
@@ -40,6 +42,23 @@ struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, c
 		.name = strdup(name),
 	};
 	return added->table && added->name ? added : NULL;
+}
+
+static int take_target(struct nftnl_expr *expr, void *data)
+{
+	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
+	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN))
+		*(const char **)data = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
+	return 0;
+}
+
+const char *nb_rule_target(struct nftnl_rule *rule)
+{
+	const char *name = NULL;
+
+	if (rule)
+		nftnl_expr_foreach(rule, take_target, &name);
+	return name;
 }
 
 bool nb_chain_has_device(const struct nb_chain *chain, const char *device)

@@ -43,6 +43,8 @@ struct nb_chain_list {
 /* The chain to which rules of @from jump by that name, or NULL. */
 const struct nb_chain *nb_chain_find(const struct nb_chain_list *list, const struct nb_chain *from,
 				     const char *name);
+/* The name by which @rule jumps or goes to a chain, which is the rule's; NULL: it does not, or is NULL. */
+const char *nb_rule_target(struct nftnl_rule *rule);
 bool nb_chain_has_device(const struct nb_chain *chain, const char *device);
 /* Append an empty chain with copies of these names; NULL: no memory. */
 struct nb_chain *nb_chain_list_add(struct nb_chain_list *list, uint8_t family, const char *table,

@@ -74,14 +74,6 @@ static int append_rule(const struct nlmsghdr *message, void *data)
 	return nb_chain_append(data, rule);
 }
 
-static int take_target(struct nftnl_expr *expr, void *data)
-{
-	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
-	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN))
-		*(const char **)data = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
-	return 0;
-}
-
 static int load(struct nb_netlink *nl, struct nb_chain *chain, struct nb_error *err)
 {
 	int r;
@@ -112,11 +104,8 @@ int nb_chains_load(struct nb_netlink *nl, struct nb_chain_list *list, size_t ind
 		r = load(nl, chain, err);
 		for (size_t i = 0; r == 0 && i < chain->count; i++) {
 			const struct nb_chain *target = NULL;
-			const char *name = NULL;
+			const char *name = nb_rule_target(chain->rules[i]);
 
-			if (!chain->rules[i])
-				continue;
-			nftnl_expr_foreach(chain->rules[i], take_target, &name);
 			if (name)
 				target = nb_chain_find(list, chain, name);
 			if (!target || target->loaded || target->waits)

@@ -26,8 +26,8 @@
 #include "program.h"
 #include "sets.h"
 #include "tell.h"
+#include "way.h"
 
-#define STAMPS_AT (NF_IP_PRI_NAT_DST + 1) /* chain `spoofed`, which sets our mark */
 /* Marks that others give to packets of mappings; with more than these one is missed. */
 #define MOST_GIVEN 8
 /* Rules tried on packets: 1,000 bridges and 10,000 such rules would take minutes. */
@@ -64,14 +64,6 @@ struct search {
 
 /* --- Which chains --- */
 
-static int take_target(struct nftnl_expr *expr, void *data)
-{
-	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
-	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN))
-		*(const char **)data = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
-	return 0;
-}
-
 static int take_verdict_map(struct nftnl_expr *expr, void *data)
 {
 	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "lookup") == 0 &&
@@ -92,7 +84,7 @@ static uint8_t sees_of(const struct nb_chain *base)
 	if (base->family == NFPROTO_BRIDGE)
 		return SEES;
 	/* one of the same priority may come before ours or behind it */
-	if (input || (strcmp(base->type, "nat") != 0 && base->priority >= STAMPS_AT))
+	if (input || (strcmp(base->type, "nat") != 0 && base->priority >= NB_STAMPS_AT))
 		return SEES | SEES_MARKED;
 	return SEES;
 }
@@ -111,10 +103,9 @@ static void spread_rule(struct search *search, const struct nb_chain *chain,
 			struct nftnl_rule *rule, uint8_t sees)
 {
 	const struct nb_chain *target = NULL;
-	const char *name = NULL;
+	const char *name = nb_rule_target(rule);
 	bool map = false;
 
-	nftnl_expr_foreach(rule, take_target, &name);
 	nftnl_expr_foreach(rule, take_verdict_map, &map);
 	if (name)
 		target = nb_chain_find(search->chains, chain, name);

@@ -14,14 +14,6 @@
 #include "tell.h"
 #include "way.h"
 
-static int take_jump(struct nftnl_expr *expr, void *data)
-{
-	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
-	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN))
-		*(const char **)data = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
-	return 0;
-}
-
 /* @seen, by the place of a chain in the list: each is looked at once. */
 static bool reaches(const struct nb_way *way, const struct nb_chain *from,
 		    const struct nb_chain *to, bool *seen)
@@ -30,11 +22,9 @@ static bool reaches(const struct nb_way *way, const struct nb_chain *from,
 		return true;
 	seen[from - way->chains.items] = true;
 	for (size_t i = 0; i < from->count; i++) {
+		const char *name = nb_rule_target(from->rules[i]);
 		const struct nb_chain *next;
-		const char *name = NULL;
 
-		if (from->rules[i])
-			nftnl_expr_foreach(from->rules[i], take_jump, &name);
 		next = name ? nb_chain_find(&way->chains, from, name) : NULL;
 		if (next && !seen[next - way->chains.items] && reaches(way, next, to, seen))
 			return true;

@@ -83,23 +83,13 @@ static const char *find_sign(const struct sign *signs, size_t count, const char 
 	return NULL;
 }
 
-static int take_target(struct nftnl_expr *expr, void *data)
-{
-	if (strcmp(nftnl_expr_get_str(expr, NFTNL_EXPR_NAME), "immediate") == 0 &&
-	    nftnl_expr_is_set(expr, NFTNL_EXPR_IMM_CHAIN))
-		*(const char **)data = nftnl_expr_get_str(expr, NFTNL_EXPR_IMM_CHAIN);
-	return 0;
-}
-
 /* Those whose chains a chain of iptables jumps to, each once. */
 static void find_guests(const struct nb_chain *base, char *buffer, size_t size)
 {
 	for (size_t i = 0; i < base->count; i++) {
-		const char *target = NULL, *program;
+		const char *target = nb_rule_target(base->rules[i]), *program;
 		size_t used = strlen(buffer);
 
-		if (base->rules[i])
-			nftnl_expr_foreach(base->rules[i], take_target, &target);
 		program = target ? find_sign(chains, sizeof(chains) / sizeof(chains[0]), target)
 				 : NULL;
 		if (program && !strstr(buffer, program) && used + strlen(program) + 3 <= size)

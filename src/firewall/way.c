@@ -22,7 +22,6 @@
 #include "way.h"
 
 #define TRANSLATES_AT  (NF_IP_PRI_NAT_DST - 10) /* chain `translate`, among those of type nat */
-#define STAMPS_AT      (NF_IP_PRI_NAT_DST + 1)	/* chain `spoofed`, which sets our mark */
 #define ADMITS_LATE_AT (NF_IP_PRI_FILTER - 1)	/* chain `admit-late` */
 #define BRIDGE_NF      "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
@@ -369,7 +368,7 @@ void nb_way_enter(const struct nb_way *way, enum nb_leg leg, struct nb_marks *ca
 bool nb_way_is_behind_ours(enum nb_leg leg, const struct nb_chain *chain)
 {
 	if (leg == NB_LEG_TRANSLATED)
-		return is_of_link(chain) || chain->priority > STAMPS_AT;
+		return is_of_link(chain) || chain->priority > NB_STAMPS_AT;
 	return leg == NB_LEG_ENTERS && chain->priority > ADMITS_LATE_AT;
 }
 

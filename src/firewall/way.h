@@ -15,6 +15,8 @@
 
 /* One by one, where anything may concern them: 10,000 rules of others are then 2 s. */
 #define NB_WAY_MOST_WALKED 2000
+/* The priority of our chain `spoofed`, which sets our mark. */
+#define NB_STAMPS_AT (NF_IP_PRI_NAT_DST + 1)
 
 struct nb_way {
 	struct nb_netlink *nl;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The checks in their order, and what a probe makes of what they found. */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -14,6 +15,13 @@ static void (*const checks[])(struct nb_diagnosis *diagnosis) = {
 	nb_check_routing, nb_check_containers, nb_try_cases,	  nb_judge_answers,
 	nb_judge_cases,
 };
+
+const char *nb_word_address(uint32_t address, char *buffer)
+{
+	struct in_addr in = { .s_addr = htonl(address) };
+
+	return inet_ntop(AF_INET, &in, buffer, INET_ADDRSTRLEN);
+}
 
 bool nb_case_counts(const struct nb_case *one)
 {

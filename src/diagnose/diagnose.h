@@ -53,6 +53,8 @@ void nb_question_cases(struct nb_diagnosis *diagnosis, struct nb_probe_place *pl
 /* Say of each case that does not work where its packets ended. */
 void nb_judge_cases(struct nb_diagnosis *diagnosis);
 
+/* An IPv4 address in host byte order; @buffer, which is returned, has INET_ADDRSTRLEN bytes. */
+const char *nb_word_address(uint32_t address, char *buffer);
 /* Append to a text of @size bytes what there is room for. */
 void nb_append_text(char *text, size_t size, const char *more);
 

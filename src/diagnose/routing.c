@@ -8,14 +8,6 @@
 #include "diagnose.h"
 #include "nat-bridge/route.h"
 
-static const char *word_address(uint32_t address, char *buffer)
-{
-	struct in_addr in = { .s_addr = htonl(address) };
-
-	inet_ntop(AF_INET, &in, buffer, INET_ADDRSTRLEN);
-	return buffer;
-}
-
 /*
  * The answer, as it is routed: before it gets the address back that was dialled it comes from the
  * target's, and it is the service's user's. A mark that it was given in output routes it anew, without
@@ -54,17 +46,17 @@ static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	    policies.first > 0) {
 		snprintf(cause->evidence, sizeof(cause->evidence),
 			 "ip route get %s; of the rules of others (ip rule) it meets %s",
-			 word_address(address, text), policies.text);
+			 nb_word_address(address, text), policies.text);
 		snprintf(cause->mend, sizeof(cause->mend),
 			 "ip rule add pref %u to %s/%u lookup main", policies.first - 1,
-			 word_address(first, text), network->length);
+			 nb_word_address(first, text), network->length);
 		return;
 	}
 	/* a container that has an address of elsewhere: the way to all others there stays */
 	if ((address ^ network->address) & ~(UINT32_MAX >> network->length)) {
 		snprintf(cause->evidence, sizeof(cause->evidence),
 			 "it sends from %s, which is not of the bridge's network",
-			 word_address(address, text));
+			 nb_word_address(address, text));
 		if (nb_may_have_network(diagnosis, one, &alone))
 			snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/32 dev %s",
 				 text, one->bridge);
@@ -78,16 +70,16 @@ static void word_mend(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	if (nb_route_find(diagnosis->nl, address, &entry, &ignored) == 1 &&
 	    entry.ifindex != one->link->index) {
 		snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s: %s",
-			 word_address(address, text), entry.text);
+			 nb_word_address(address, text), entry.text);
 		snprintf(cause->mend, sizeof(cause->mend), "ip route del %s", entry.text);
 		if (entry.length >= network->length)
 			return;
 	} else {
 		snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s",
-			 word_address(address, text));
+			 nb_word_address(address, text));
 	}
 	snprintf(cause->mend, sizeof(cause->mend), "ip route replace %s/%u dev %s",
-		 word_address(first, text), network->length, one->bridge);
+		 nb_word_address(first, text), network->length, one->bridge);
 }
 
 static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
@@ -102,7 +94,7 @@ static void blame(struct nb_diagnosis *diagnosis, const struct nb_case *one,
 	if (!cause)
 		return;
 	cause->claim = NB_CLAIMS_TO_STOP;
-	word_address(address, text);
+	nb_word_address(address, text);
 	/* a way that a packet from 127.0.0.0/8 may not take is none for it, and has a name all the same */
 	flow.source = 0;
 	if (route->ifindex == 0 &&
@@ -193,7 +185,7 @@ static void check_target(struct nb_diagnosis *diagnosis, const struct nb_case *o
 		return;
 	cause->claim = NB_CLAIMS_TO_STOP;
 	snprintf(cause->what, sizeof(cause->what), "%s is no address of this host: lo has lost it",
-		 word_address(one->mapping->target.address, text));
+		 nb_word_address(one->mapping->target.address, text));
 	snprintf(cause->evidence, sizeof(cause->evidence), "ip route get %s", text);
 	snprintf(cause->mend, sizeof(cause->mend), "ip address add 127.0.0.1/8 dev lo");
 }

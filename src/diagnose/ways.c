@@ -14,14 +14,6 @@
 /* Whatever is out there: of a network for documentation (RFC 5737). */
 #define ELSEWHERE UINT32_C(0xc0000201)
 
-static const char *word_address(uint32_t address, char *buffer)
-{
-	struct in_addr in = { .s_addr = htonl(address) };
-
-	inet_ntop(AF_INET, &in, buffer, INET_ADDRSTRLEN);
-	return buffer;
-}
-
 bool nb_find_way(struct nb_diagnosis *diagnosis, pid_t pid, uint32_t address,
 		 struct nb_probe_way *ret, const struct nb_link **ret_end)
 {
@@ -154,13 +146,13 @@ static void blame_gateway(struct nb_diagnosis *diagnosis, const struct nb_case *
 	if (!cause)
 		return;
 	cause->proven = true;
-	word_address(way->gateway, gateway);
+	nb_word_address(way->gateway, gateway);
 	snprintf(cause->what, sizeof(cause->what),
 		 "%s has %s as its gateway, which is no address of this host: %s has %s now", who,
-		 gateway, one->bridge, word_address(one->address, own));
+		 gateway, one->bridge, nb_word_address(one->address, own));
 	snprintf(cause->evidence, sizeof(cause->evidence),
 		 "nsenter -t %d -n ip route get %s: via %s; it has %s/%u", (int)pid, own, gateway,
-		 word_address(way->source, text), way->length);
+		 nb_word_address(way->source, text), way->length);
 	if (way->source && way->length &&
 	    ((way->source ^ way->gateway) & ~(way->length == 32 ? 0 : UINT32_MAX >> way->length)) ==
 		    0 &&
@@ -187,7 +179,7 @@ static void blame_absence(struct nb_diagnosis *diagnosis, const struct nb_case *
 	if (!cause)
 		return;
 	cause->proven = true;
-	word_address(one->address, address);
+	nb_word_address(one->address, address);
 	snprintf(cause->what, sizeof(cause->what), "%s has no route to %s, the address of %s", who,
 		 address, one->bridge);
 	snprintf(cause->evidence, sizeof(cause->evidence), "nsenter -t %d -n ip route get %s",
